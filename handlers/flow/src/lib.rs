@@ -1,0 +1,1 @@
+//! The way of one message: dispatcher, activation, handlers, committer, feed

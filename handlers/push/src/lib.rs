@@ -1,0 +1,1 @@
+//! Telling people: channels, the delivery policy, the dispatcher

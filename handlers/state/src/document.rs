@@ -1,0 +1,3 @@
+//! document
+/// A JSON object.
+pub type Document = serde_json::Map<String, serde_json::Value>;

@@ -1,0 +1,137 @@
+//! Time: microseconds since the epoch, and the ways in which devices write it.
+
+use std::fmt;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::Value;
+
+/// A moment: microseconds since 1970-01-01T00:00:00Z. Read and written as RFC 3339 in JSON.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Timestamp(i64);
+
+impl Timestamp {
+    /// From microseconds since the epoch, clamped to the years 0000-9999.
+    pub fn from_micros(micros: i64) -> Self {
+        Self(micros.clamp(-62_167_219_200_000_000, 253_402_300_799_999_999))
+    }
+
+    /// Microseconds since the epoch.
+    pub fn as_micros(self) -> i64 {
+        self.0
+    }
+
+    /// The same moment as a calendar date and time.
+    pub fn to_datetime(self) -> DateTime<Utc> {
+        DateTime::from_timestamp_micros(self.0).unwrap_or_default()
+    }
+
+    /// This moment, `micros` later (earlier when negative).
+    #[must_use]
+    pub fn plus_micros(self, micros: i64) -> Self {
+        Self::from_micros(self.0.saturating_add(micros))
+    }
+
+    /// Microseconds from `earlier` to this moment; negative when it is later.
+    pub fn micros_since(self, earlier: Self) -> i64 {
+        self.0.saturating_sub(earlier.0)
+    }
+
+    /// Reads RFC 3339 with an offset, e.g. `2026-11-22T18:00:00Z`.
+    pub fn parse(text: &str) -> Option<Self> {
+        DateTime::parse_from_rfc3339(text).ok().map(|t| Self::from_micros(t.timestamp_micros()))
+    }
+
+    /// Reads what a device may send as `_at`: RFC 3339, or a number that counts seconds, milliseconds,
+    /// microseconds or nanoseconds since the epoch, told apart by magnitude (fractions allowed).
+    pub fn from_json(value: &Value) -> Option<Self> {
+        match value {
+            Value::String(text) => Self::parse(text),
+            Value::Number(number) => {
+                // Integers are scaled as integers: a double has no room for 19 digits of nanoseconds.
+                if let Some(whole) = number.as_i64() {
+                    let micros = match whole.unsigned_abs() {
+                        0..100_000_000_000 => whole.checked_mul(1_000_000)?,
+                        0..100_000_000_000_000 => whole.checked_mul(1_000)?,
+                        0..100_000_000_000_000_000 => whole,
+                        _ => whole / 1_000,
+                    };
+                    return Some(Self::from_micros(micros));
+                }
+                let number = number.as_f64()?;
+                let scale = match number.abs() {
+                    n if n < 1e11 => 1e6,
+                    n if n < 1e14 => 1e3,
+                    n if n < 1e17 => 1.0,
+                    n if n < 1e20 => 1e-3,
+                    _ => return None,
+                };
+                #[expect(clippy::cast_possible_truncation, reason = "the match above bounds it")]
+                Some(Self::from_micros((number * scale).round() as i64))
+            }
+            _ => None,
+        }
+    }
+}
+
+impl From<std::time::SystemTime> for Timestamp {
+    fn from(time: std::time::SystemTime) -> Self {
+        Self::from_micros(DateTime::<Utc>::from(time).timestamp_micros())
+    }
+}
+
+impl From<DateTime<Utc>> for Timestamp {
+    fn from(time: DateTime<Utc>) -> Self {
+        Self::from_micros(time.timestamp_micros())
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.to_datetime().to_rfc3339_opts(SecondsFormat::AutoSi, true))
+    }
+}
+
+impl fmt::Debug for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Timestamp {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::parse(&text).ok_or_else(|| serde::de::Error::custom("expected a time as in RFC 3339"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn magnitude_tells_the_unit() {
+        let expected = Timestamp::parse("2023-11-14T22:13:20Z");
+        for value in [
+            json!(1_700_000_000),
+            json!(1_700_000_000_000_i64),
+            json!(1_700_000_000_000_000_i64),
+            json!(1_700_000_000_000_000_000_i64),
+            json!(1_700_000_000.0),
+            json!("2023-11-14T22:13:20Z"),
+            json!("2023-11-15T00:13:20+02:00"),
+        ] {
+            assert_eq!(Timestamp::from_json(&value), expected, "{value}");
+        }
+        assert_eq!(Timestamp::from_json(&json!("yesterday")), None);
+        assert_eq!(Timestamp::from_json(&json!(true)), None);
+        assert_eq!(Timestamp::from_json(&json!(1e300)), None);
+    }
+}

@@ -1,0 +1,1 @@
+//! PostgreSQL: migrations, the batch commit, reads, the outbox, the private local server

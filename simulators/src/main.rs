@@ -1,0 +1,3 @@
+//! Fleets of simulated devices, receivers of pushes, and the ledger that proves nothing was lost.
+
+fn main() {}

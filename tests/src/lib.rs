@@ -1,0 +1,1 @@
+//! End to end: stories, faults, other clients, the benchmarks
