@@ -26,7 +26,7 @@ pub mod change;
 pub mod push;
 
 pub use change::{Change, Kind};
-pub use document::Document;
+pub use document::{Document, Limits};
 pub use names::{DeviceId, DeviceKey, Position, TenantId};
 pub use push::Push;
 pub use report::{Body, MessageId, Refusal, Report};

@@ -1,9 +1,17 @@
 //! What someone asks of a twin. A delivery from MQTT, a call over HTTP and a connection that opens or closes
 //! all become a `Report` and pass through the mailbox of the device.
 
+use serde_json::Value;
+use sha2::{Digest, Sha256};
 use thiserror::Error;
 
+use crate::document::{self, Limits};
 use crate::{DeviceKey, Document, Timestamp};
+
+/// Longest idempotency key (`_id`), in bytes.
+pub const MESSAGE_ID_BYTES_MAX: usize = 64;
+/// Longest reason with which a device refuses its desired state, in bytes.
+pub const REASON_BYTES_MAX: usize = 1_024;
 
 /// One request to change one twin.
 #[derive(Debug, Clone, PartialEq)]
@@ -18,6 +26,82 @@ pub struct Report {
     pub message: Option<MessageId>,
     /// When it was received.
     pub received_at: Timestamp,
+}
+
+impl Report {
+    /// Reads the payload of a state topic: a merge patch of `reported`, from which the reserved keys `_at`
+    /// (device time) and `_id` (idempotency key) are taken out. Any other name is a property.
+    ///
+    /// # Errors
+    /// As [`document::parse`]; `Refusal::Payload` when `_at` isn't a time, or `_id` neither a text of 1 to 64
+    /// bytes nor a whole number.
+    pub fn from_state_payload(
+        key: DeviceKey,
+        payload: &[u8],
+        received_at: Timestamp,
+        limits: &Limits,
+    ) -> Result<Self, Refusal> {
+        let mut patch = document::parse(payload, limits)?;
+        let device_time = patch.remove("_at").map(|value| device_time(&value)).transpose()?;
+        let message = patch.remove("_id").map(|value| message_id(&value)).transpose()?;
+        Ok(Self { key, body: Body::State(patch), device_time, message, received_at })
+    }
+
+    /// Reads what a device says when it refuses its desired state: `{"version":n,"reason":"text"}`. The
+    /// reason may be left out; other names mean nothing yet.
+    ///
+    /// # Errors
+    /// As [`document::parse`]; `Refusal::Payload` when there is no version, or the reason isn't a text;
+    /// `Refusal::TooLarge` when the reason is longer than [`REASON_BYTES_MAX`].
+    pub fn from_rejected_payload(
+        key: DeviceKey,
+        payload: &[u8],
+        received_at: Timestamp,
+        limits: &Limits,
+    ) -> Result<Self, Refusal> {
+        let mut document = document::parse(payload, limits)?;
+        let version = document.get("version").and_then(Value::as_u64).ok_or_else(|| {
+            Refusal::Payload("version should be the version of desired that is refused".into())
+        })?;
+        let reason = match document.remove("reason") {
+            None => String::new(),
+            Some(Value::String(text)) if text.len() <= REASON_BYTES_MAX => text,
+            Some(Value::String(text)) => {
+                return Err(Refusal::TooLarge(format!(
+                    "reason has {} bytes, and {REASON_BYTES_MAX} are allowed",
+                    text.len()
+                )));
+            }
+            Some(_) => return Err(Refusal::Payload("reason should be a text".into())),
+        };
+        Ok(Self {
+            key,
+            body: Body::Rejected { version, reason },
+            device_time: None,
+            message: None,
+            received_at,
+        })
+    }
+}
+
+fn device_time(value: &Value) -> Result<Timestamp, Refusal> {
+    Timestamp::from_json(value).ok_or_else(|| {
+        Refusal::Payload(
+            "_at should be a time as in RFC 3339, or a number of seconds, milliseconds, microseconds or \
+             nanoseconds since 1970"
+                .into(),
+        )
+    })
+}
+
+fn message_id(value: &Value) -> Result<MessageId, Refusal> {
+    match value {
+        Value::String(text) if (1..=MESSAGE_ID_BYTES_MAX).contains(&text.len()) => Ok(MessageId::of(text)),
+        Value::Number(number) if !number.is_f64() => Ok(MessageId::of(&number.to_string())),
+        _ => Err(Refusal::Payload(format!(
+            "_id should be a text of 1 to {MESSAGE_ID_BYTES_MAX} bytes, or a whole number of at most 64 bits"
+        ))),
+    }
 }
 
 /// What is asked of a twin.
@@ -67,6 +151,14 @@ pub enum Body {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct MessageId(pub u64);
 
+impl MessageId {
+    /// The first 8 bytes of the SHA-256 of the key as text, big endian.
+    pub fn of(text: &str) -> Self {
+        let hash = Sha256::digest(text.as_bytes());
+        Self(hash.iter().take(8).fold(0, |id, byte| id << 8 | u64::from(*byte)))
+    }
+}
+
 /// Why a report can't be applied. A refused message from a device is acknowledged and kept as a dead letter.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Refusal {
@@ -96,4 +188,74 @@ pub enum Refusal {
     /// Other writers were quicker too many times.
     #[error("the twin changed under it too often")]
     Contended,
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::{DeviceId, TenantId};
+    use serde_json::json;
+
+    fn key() -> DeviceKey {
+        DeviceKey::new(TenantId::default(), DeviceId::parse("d").unwrap())
+    }
+
+    fn state(payload: &str) -> Result<Report, Refusal> {
+        Report::from_state_payload(key(), payload.as_bytes(), Timestamp::from_micros(5), &Limits::default())
+    }
+
+    fn rejected(payload: &str) -> Result<Body, Refusal> {
+        let at = Timestamp::from_micros(5);
+        Report::from_rejected_payload(key(), payload.as_bytes(), at, &Limits::default()).map(|r| r.body)
+    }
+
+    #[test]
+    fn reserved_keys_are_taken_out() {
+        let report = state(r#"{"_at":1700000000,"_id":"m1","_x":1,"a":{"_at":2},"b":null}"#).unwrap();
+        let Body::State(patch) = report.body else { panic!("{:?}", report.body) };
+        assert_eq!(Value::Object(patch), json!({"_x":1,"a":{"_at":2},"b":null}));
+        assert_eq!(report.device_time, Timestamp::parse("2023-11-14T22:13:20Z"));
+        assert_eq!(report.message, Some(MessageId::of("m1")));
+        assert_eq!(report.received_at, Timestamp::from_micros(5));
+
+        let report = state("{}").unwrap();
+        assert_eq!((report.device_time, report.message), (None, None));
+    }
+
+    #[test]
+    fn a_wrong_reserved_key_is_refused() {
+        for at in ["null", "\"yesterday\"", "true", "[]"] {
+            let refusal = state(&format!("{{\"_at\":{at}}}")).unwrap_err();
+            assert!(refusal.to_string().starts_with("_at should be"), "{refusal}");
+        }
+        let long = format!("\"{}\"", "x".repeat(65));
+        for id in ["null", "\"\"", "1.5", "99999999999999999999999", "{}", &long] {
+            let refusal = state(&format!("{{\"_id\":{id}}}")).unwrap_err();
+            assert!(refusal.to_string().starts_with("_id should be"), "{refusal}");
+        }
+        assert!(state(&format!("{{\"_id\":\"{}\"}}", "x".repeat(64))).is_ok());
+    }
+
+    #[test]
+    fn message_ids_never_change_between_versions() {
+        // The first 8 bytes of `printf abc | sha256sum`.
+        assert_eq!(MessageId::of("abc"), MessageId(0xba78_16bf_8f01_cfea));
+        assert_eq!(state(r#"{"_id":-17}"#).unwrap().message, Some(MessageId::of("-17")));
+    }
+
+    #[test]
+    fn a_device_says_why_it_refuses() {
+        let body = |reason: &str| Body::Rejected { version: 7, reason: reason.into() };
+        assert_eq!(rejected(r#"{"version":7,"reason":"too hot"}"#), Ok(body("too hot")));
+        assert_eq!(rejected(r#"{"version":7}"#), Ok(body("")));
+        assert!(rejected(r#"{"reason":"too hot"}"#).unwrap_err().to_string().starts_with("version should"));
+        assert!(rejected(r#"{"version":-1}"#).is_err());
+        assert_eq!(
+            rejected(r#"{"version":7,"reason":1}"#),
+            Err(Refusal::Payload("reason should be a text".into()))
+        );
+        let long = format!(r#"{{"version":7,"reason":"{}"}}"#, "x".repeat(REASON_BYTES_MAX + 1));
+        assert!(matches!(rejected(&long), Err(Refusal::TooLarge(_))));
+    }
 }
