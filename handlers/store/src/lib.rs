@@ -1,1 +1,45 @@
-//! PostgreSQL: migrations, the batch commit, reads, the outbox, the private local server
+//! PostgreSQL: the only truth. Everything that must survive is written and read here, and nowhere else.
+//!
+//! One process owns a database ([`Owner`]) and writes the changes of twins in batches ([`Writer`]); everyone
+//! may read ([`Store`]). Read it in the order in which a service uses it:
+//!
+//! - [`local`]: the private server in the data directory, for who has no PostgreSQL of their own
+//! - [`error`]: what can go wrong with a read or a small write
+//! - [`session`]: how each kind of connection is set up
+//! - [`store`]: `Store`, the shared pool, and the migrations
+//! - [`partitions`]: a partition of history for each day, made ahead of time and dropped as a whole
+//! - [`owner`]: `Owner`, one process at a time, and the positions that it gives out
+//! - [`batch`]: `Batch`, what is committed at once, and `Outcome`, what became of it
+//! - [`writer`]: `Writer`, commits batches, and knows the fate of each whatever happens to its connection
+//! - [`load`]: twins and their recent messages, many at once, for the handlers
+//! - [`twins`], [`history`], [`feed`]: reads for people, and for what is derived
+//! - [`rules`], [`receivers`], [`outbox`]: who is to be told what
+//! - [`dead_letters`], [`credentials`], [`usage`]: the rest
+
+pub mod error;
+pub mod session;
+pub mod store;
+pub mod partitions;
+pub mod owner;
+mod keeper;
+pub mod batch;
+mod statement;
+pub mod writer;
+mod fate;
+pub mod load;
+mod rows;
+pub mod twins;
+pub mod history;
+pub mod feed;
+pub mod dead_letters;
+pub mod credentials;
+pub mod usage;
+
+pub use batch::{Batch, DeadLetter, Outcome};
+pub use error::StoreError;
+pub use feed::FeedRow;
+pub use history::HistoryRow;
+pub use load::Loaded;
+pub use owner::{Fenced, OwnError, Owner};
+pub use store::{Migration, Store};
+pub use writer::Writer;

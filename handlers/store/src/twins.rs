@@ -1,0 +1,79 @@
+//! Twins, read by people and by what is derived from them.
+
+use sqlx::Row;
+use statecast_state::{DeviceId, DeviceKey, Position, TenantId, Twin};
+
+use crate::rows::{Columns, limit};
+use crate::store::deadline;
+use crate::{Store, StoreError};
+
+impl Store {
+    /// The twin of one device.
+    ///
+    /// # Errors
+    /// When the database can't be read; the same for all of this file.
+    pub async fn twin(&self, key: &DeviceKey) -> Result<Option<Twin>, StoreError> {
+        let query = sqlx::query("SELECT * FROM devices WHERE tenant = $1 AND device = $2")
+            .bind(key.tenant.as_str())
+            .bind(key.device.as_str());
+        deadline(query.fetch_optional(&self.pool)).await?.map(|row| row.twin()).transpose()
+    }
+
+    /// The twins of a tenant in the order of their ids, after `after`, at most `rows_max`.
+    pub async fn list(
+        &self,
+        tenant: &TenantId,
+        after: Option<&DeviceId>,
+        rows_max: usize,
+    ) -> Result<Vec<Twin>, StoreError> {
+        let sql = "SELECT * FROM devices WHERE tenant = $1 AND device > $2 ORDER BY device LIMIT $3";
+        let query = sqlx::query(sql)
+            .bind(tenant.as_str())
+            .bind(after.map_or("", DeviceId::as_str))
+            .bind(limit(rows_max));
+        deadline(query.fetch_all(&self.pool)).await?.iter().map(Columns::twin).collect()
+    }
+
+    /// The twins of these devices of a tenant, in the same order; none for a device that doesn't exist.
+    pub async fn by_ids(&self, tenant: &TenantId, ids: &[DeviceId]) -> Result<Vec<Option<Twin>>, StoreError> {
+        let query = sqlx::query(
+            "SELECT k.ordinal, d.* FROM unnest($2::text[]) WITH ORDINALITY AS k (id, ordinal)
+             JOIN devices d ON d.tenant = $1 AND d.device = k.id",
+        )
+        .bind(tenant.as_str())
+        .bind(ids.iter().map(DeviceId::as_str).collect::<Vec<_>>());
+        let mut twins = vec![None; ids.len()];
+        for row in deadline(query.fetch_all(&self.pool)).await? {
+            let ordinal: i64 = row.try_get("ordinal")?;
+            let place = usize::try_from(ordinal - 1).ok().and_then(|index| twins.get_mut(index));
+            if let Some(place) = place {
+                *place = Some(row.twin()?);
+            }
+        }
+        Ok(twins)
+    }
+
+    /// All twins of all tenants in the order of their keys, after `after`, at most `rows_max`, each with the
+    /// position of its last change: to build anew what is derived from them.
+    pub async fn scan(
+        &self,
+        after: Option<&DeviceKey>,
+        rows_max: usize,
+    ) -> Result<Vec<(DeviceKey, Position, Twin)>, StoreError> {
+        let sql = "SELECT * FROM devices WHERE (tenant, device) > ($1, $2) ORDER BY tenant, device LIMIT $3";
+        let query = sqlx::query(sql)
+            .bind(after.map_or("", |key| key.tenant.as_str()))
+            .bind(after.map_or("", |key| key.device.as_str()))
+            .bind(limit(rows_max));
+        let rows = deadline(query.fetch_all(&self.pool)).await?;
+        rows.iter().map(|row| Ok((row.key()?, row.position()?, row.twin()?))).collect()
+    }
+
+    /// How many devices there are: of one tenant, or of all.
+    pub async fn count(&self, tenant: Option<&TenantId>) -> Result<u64, StoreError> {
+        let query = sqlx::query_scalar("SELECT count(*) FROM devices WHERE $1::text IS NULL OR tenant = $1")
+            .bind(tenant.map(TenantId::as_str));
+        let count: i64 = deadline(query.fetch_one(&self.pool)).await?;
+        Ok(crate::rows::unsigned(count))
+    }
+}
