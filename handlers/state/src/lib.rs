@@ -29,6 +29,7 @@ pub use change::{Change, Kind};
 pub use document::{Document, Limits};
 pub use names::{DeviceId, DeviceKey, Position, TenantId};
 pub use push::Push;
+pub use query::{Query, QueryError};
 pub use report::{Body, MessageId, Refusal, Report};
 pub use time::Timestamp;
 pub use twin::{Presence, Stamps, Twin};

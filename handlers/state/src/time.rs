@@ -52,8 +52,8 @@ impl Timestamp {
                 if let Some(whole) = number.as_i64() {
                     let micros = match whole.unsigned_abs() {
                         0..100_000_000_000 => whole.checked_mul(1_000_000)?,
-                        0..100_000_000_000_000 => whole.checked_mul(1_000)?,
-                        0..100_000_000_000_000_000 => whole,
+                        100_000_000_000..100_000_000_000_000 => whole.checked_mul(1_000)?,
+                        100_000_000_000_000..100_000_000_000_000_000 => whole,
                         _ => whole / 1_000,
                     };
                     return Some(Self::from_micros(micros));
