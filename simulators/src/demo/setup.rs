@@ -1,0 +1,54 @@
+//! What the demo sets up through the public interface: a receiver and a few rules.
+
+use std::net::SocketAddr;
+
+use anyhow::Context;
+use serde_json::json;
+
+use crate::api::Api;
+use crate::receivers::Receiver;
+
+/// What the names of the demo's own rules and receivers begin with.
+const OURS: &str = "Demo: ";
+
+/// Name, query, title and body of each rule; all fire when a device begins to match.
+const RULES: [[&str; 4]; 4] = [
+    ["battery", "battery:<20", "Battery low: {device}", "{battery} % are left, firmware {firmware}"],
+    ["tamper", "type:door tamper:true", "Somebody tampers with {device}", "The cover of {device} is open"],
+    ["error", "has:error", "{device} has an error", "It says: {error}"],
+    [
+        "heat",
+        "type:thermostat temperature:>24",
+        "Too warm at {device}",
+        "{temperature} degrees, target {target}",
+    ],
+];
+
+/// Creates the receiver and the rules anew; what an earlier demo left is removed first.
+pub(super) async fn rules_and_receiver(
+    api: &Api,
+    receiver: &Receiver,
+    address: SocketAddr,
+) -> anyhow::Result<()> {
+    for path in ["/v1/rules", "/v1/receivers"] {
+        for old in api.existing(path).await?.iter().filter(|named| named.name.starts_with(OURS)) {
+            api.delete(path, &old.id).await?;
+        }
+    }
+    let url = format!("http://{address}/hook");
+    let webhook = json!({ "name": format!("{OURS}webhook"), "kind": "webhook", "url": url });
+    let created = api.create("/v1/receivers", &webhook).await?;
+    receiver.trust(&created.secret.context("the service told no secret for the webhook")?)?;
+    for [name, query, title, body] in RULES {
+        let rule = json!({
+            "name": format!("{OURS}{name}"),
+            "query": query,
+            "on": "enter",
+            "title": title,
+            "body": body,
+            "receivers": [created.id],
+        });
+        api.create("/v1/rules", &rule).await?;
+    }
+    Ok(())
+}

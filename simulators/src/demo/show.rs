@@ -1,0 +1,82 @@
+//! What the demo shows: where to look, and a line every few seconds.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::service::Service;
+use crate::api::Api;
+use crate::fleet::Statistics;
+use crate::receivers::Receiver;
+use crate::terminal::{grouped, say};
+
+/// How often a line is shown.
+const SHOW_EVERY: Duration = Duration::from_secs(3);
+/// The search that is made for each line.
+const QUERY: &str = "battery:<20";
+
+/// Prints where a person can look while the demo runs.
+pub(super) fn where_to_look(service: &Service, receiver: SocketAddr) {
+    let (http, mqtt) = (service.http_url(), service.mqtt);
+    say(&format!(
+        r#"
+  console   {http}/
+  search    curl '{http}/v1/search?q=type:thermostat+battery:%3C20'
+  publish   mosquitto_pub -h {} -p {} -q 1 -t devices/my-lamp/state -m '{{"on":true}}'
+  device    curl {http}/v1/devices/thermostat-00000
+  webhooks  curl http://{receiver}/received
+  log       {}
+"#,
+        mqtt.ip(),
+        mqtt.port(),
+        service.log.display()
+    ));
+}
+
+/// Shows what happens until `stop`, or for this long. Answers whether a search found something.
+pub(super) async fn live(
+    api: &Api,
+    statistics: &Statistics,
+    receiver: &Receiver,
+    length: Option<Duration>,
+    stop: &CancellationToken,
+) -> bool {
+    let started = Instant::now();
+    let mut found_any = false;
+    loop {
+        let left = length.map_or(SHOW_EVERY, |length| length.saturating_sub(started.elapsed()));
+        let pause = tokio::time::sleep(left.min(SHOW_EVERY));
+        if left.is_zero() || stop.run_until_cancelled(pause).await.is_none() {
+            return found_any;
+        }
+        let Some(search) = stop.run_until_cancelled(api.search(QUERY)).await else { return found_any };
+        let search = match search {
+            Ok(found) => {
+                found_any |= found.total > 0;
+                let first = found.items.first().and_then(|twin| twin.get("device")?.as_str());
+                format!("{} ({} ...)", grouped(found.total), first.unwrap_or("none"))
+            }
+            Err(error) => format!("fails: {error:#}"),
+        };
+        let now = statistics.snapshot();
+        let pushes = receiver.summary();
+        let mut line = format!(
+            "{:>4} s  {} online  {} messages  {:.0}/s  PUBACK p99 {}  {QUERY} finds {search}  pushes {}",
+            started.elapsed().as_secs(),
+            grouped(now.connected),
+            grouped(now.acknowledged),
+            now.per_second,
+            crate::fleet::milliseconds(now.p99),
+            grouped(pushes.distinct),
+        );
+        if let Some(title) = pushes.last_title {
+            line.push_str(&format!(", last: {title}"));
+        }
+        if let Some(trouble) = now.trouble {
+            line.push_str(&format!("  (trouble: {trouble})"));
+        }
+        say(&line);
+    }
+}
