@@ -1,1 +1,46 @@
-//! The search index: follows the feed, answers queries
+//! The search index: follows the feed, answers queries.
+//!
+//! It is derived: PostgreSQL is the truth, and the index can be deleted at any time. It is built anew then,
+//! as it is when it is found damaged. It knows no database: a [`Source`] gives it twins and changes.
+//!
+//! - [`source`]: `Source`, where the index gets its truth from
+//! - `property`, `facts`, `entry`: a twin as it is written: names, terms, columns
+//! - `schema`: the fields of the index
+//! - `directory`: its files, written without waiting for the disk
+//! - `generation`: one index on disk: opened and checked, written, committed
+//! - `shelf`: the directory in which a generation takes the place of another
+//! - [`search`]: `Search`, the handle: positions, and waiting for one
+//! - [`follow`]: changes to commits, at the `pace` that the machine bears; and `rebuild`, from nothing
+//! - `filter`, `translate`: a query of ours to one of tantivy
+//! - `order`, `cursor`, [`facets`], [`find`]: what matches, in order, page by page, and counted
+//! - [`verify`]: index and table compared, and repaired
+
+pub mod source;
+mod property;
+mod facts;
+mod entry;
+mod schema;
+mod directory;
+mod generation;
+mod shelf;
+pub mod search;
+mod pace;
+pub mod follow;
+mod rebuild;
+mod filter;
+mod translate;
+mod order;
+mod cursor;
+pub mod facets;
+pub mod find;
+pub mod verify;
+
+pub use facets::FacetCounts;
+pub use find::Found;
+pub use follow::follow;
+pub use search::{Late, NotFollowing, Search, SearchError, Settings};
+pub use source::{Changes, FeedGone, Source};
+pub use verify::Verified;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,237 @@
+//! The order of results, within a segment and across them.
+//!
+//! Numbers come before strings, strings before truths, and what a device doesn't have comes last; a key that
+//! is descending turns the values around, not that. Of an array the first value of the first of these kinds
+//! counts; of a string its first [`crate::entry::SORTED_BYTES_MAX`] bytes, folded. Equals are in the order of
+//! their ids.
+//!
+//! Within a segment a string is a number: its place among all strings of its column. So documents are compared
+//! by [`Local`] keys of a few words; only the few that remain are looked up ([`Global`]) and compared across
+//! segments.
+
+use std::cmp::Ordering;
+use std::io;
+
+use serde::{Deserialize, Serialize};
+use statecast_state::query::sort::SORT_KEYS_MAX;
+use statecast_state::query::{Field, SortKey};
+use tantivy::columnar::{Column, DynamicColumn, StrColumn, TermOrdHit};
+use tantivy::{DocId, SegmentReader, f64_to_u64, u64_to_f64};
+
+use crate::property;
+use crate::schema::{ID_COLUMN, SEEN_COLUMN, VALUES_COLUMN};
+use crate::translate::{columns, number_column};
+
+/// A value to sort by. In the order in which kinds of values come.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub(crate) enum Value {
+    /// The bits of a double in their natural order, as JSON would not keep each double exact.
+    #[serde(rename = "n")]
+    Number(u64),
+    #[serde(rename = "t")]
+    Text(String),
+    #[serde(rename = "b")]
+    Truth(bool),
+    #[serde(rename = "m")]
+    Missing,
+}
+
+/// The place of a document in the order of its segment: for each key the kind of value and the value, then
+/// the id.
+pub(crate) type Local = ([(u8, u64); SORT_KEYS_MAX], u64);
+
+/// The place of a document in the order of the index.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Global {
+    pub(crate) values: Vec<Value>,
+    pub(crate) id: String,
+}
+
+impl Global {
+    /// Compares two places in the order of these keys.
+    pub(crate) fn compare(&self, other: &Self, keys: &[SortKey]) -> Ordering {
+        let values = keys.iter().zip(self.values.iter().zip(&other.values));
+        values
+            .map(|(key, (left, right))| left.compare(right, key.descending))
+            .find(|ordering| ordering.is_ne())
+            .unwrap_or_else(|| self.id.cmp(&other.id))
+    }
+}
+
+impl Value {
+    fn kind(&self) -> u8 {
+        match self {
+            Self::Number(_) => 0,
+            Self::Text(_) => 1,
+            Self::Truth(_) => 2,
+            Self::Missing => 3,
+        }
+    }
+
+    pub(crate) fn compare(&self, other: &Self, descending: bool) -> Ordering {
+        let by_value = match (self, other) {
+            (Self::Number(left), Self::Number(right)) => left.cmp(right),
+            (Self::Text(left), Self::Text(right)) => left.cmp(right),
+            (Self::Truth(left), Self::Truth(right)) => left.cmp(right),
+            _ => return self.kind().cmp(&other.kind()),
+        };
+        if descending { by_value.reverse() } else { by_value }
+    }
+
+    /// The value as JSON; null when it is missing.
+    pub(crate) fn to_json(&self) -> serde_json::Value {
+        match self {
+            Self::Number(bits) => {
+                let number = u64_to_f64(*bits);
+                // Whole numbers are shown as such.
+                #[expect(clippy::cast_possible_truncation, reason = "compared with the original")]
+                let whole = number as i64;
+                #[expect(clippy::cast_precision_loss, reason = "compared with the original")]
+                if whole as f64 == number { whole.into() } else { number.into() }
+            }
+            Self::Text(text) => text.as_str().into(),
+            Self::Truth(truth) => (*truth).into(),
+            Self::Missing => serde_json::Value::Null,
+        }
+    }
+}
+
+/// The columns of one field in one segment.
+pub(crate) struct FieldColumns {
+    numbers: Option<Column<f64>>,
+    times: Option<Column<i64>>,
+    texts: Option<StrColumn>,
+    truths: Option<Column<bool>>,
+}
+
+impl FieldColumns {
+    pub(crate) fn open(reader: &SegmentReader, field: &Field) -> tantivy::Result<Self> {
+        let mut found = Self { numbers: None, times: None, texts: None, truths: None };
+        match field {
+            Field::Id => found.texts = reader.fast_fields().str(ID_COLUMN)?,
+            Field::Seen => found.times = Some(reader.fast_fields().i64(SEEN_COLUMN)?),
+            field => {
+                let name = format!("{VALUES_COLUMN}.{}", property::name(field));
+                found.numbers = number_column(reader, &name)?;
+                for handle in columns(reader, &name)? {
+                    match handle.open()? {
+                        DynamicColumn::Str(column) => found.texts = Some(column),
+                        DynamicColumn::Bool(column) => found.truths = Some(column),
+                        _ => {}
+                    }
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// The value that decides the place of a document: its kind, and within the kind a number.
+    fn first(&self, doc: DocId) -> (u8, u64) {
+        self.each(doc).next().unwrap_or((3, 0))
+    }
+
+    /// All values of a document, as kind and number, those of one kind after the other.
+    pub(crate) fn each(&self, doc: DocId) -> impl Iterator<Item = (u8, u64)> + '_ {
+        let numbers = self.numbers.iter().flat_map(move |column| column.values_for_doc(doc));
+        // A double has room for the microseconds of the years 0000-9999 up to the sixteenth.
+        #[expect(clippy::cast_precision_loss, reason = "see above")]
+        let times = self.times.iter().flat_map(move |column| column.values_for_doc(doc)).map(|t| t as f64);
+        let texts = self.texts.iter().flat_map(move |column| column.term_ords(doc));
+        let truths = self.truths.iter().flat_map(move |column| column.values_for_doc(doc));
+        // The two zeros are one number.
+        let numbers = numbers.chain(times).map(|n| (0, f64_to_u64(if n == 0.0 { 0.0 } else { n })));
+        numbers.chain(texts.map(|ord| (1, place(ord)))).chain(truths.map(|truth| (2, u64::from(truth))))
+    }
+
+    /// What kind and number stand for.
+    pub(crate) fn value(&self, kind: u8, number: u64) -> io::Result<Value> {
+        Ok(match (kind, &self.texts) {
+            (0, _) => Value::Number(number),
+            (1, Some(texts)) => Value::Text(text_at(texts, number)?),
+            (2, _) => Value::Truth(number != 0),
+            _ => Value::Missing,
+        })
+    }
+
+    /// Where a value would stand that need not be in this segment.
+    fn locate(&self, value: &Value) -> io::Result<(u8, u64)> {
+        let number = match value {
+            Value::Number(number) => *number,
+            Value::Text(text) => self.texts.as_ref().map_or(Ok(0), |texts| locate_text(texts, text))?,
+            Value::Truth(truth) => u64::from(*truth),
+            Value::Missing => 0,
+        };
+        Ok((value.kind(), number))
+    }
+}
+
+/// The columns that decide the order of one segment.
+pub(crate) struct SegmentOrder {
+    keys: Vec<(FieldColumns, bool)>,
+    ids: Option<StrColumn>,
+}
+
+impl SegmentOrder {
+    pub(crate) fn open(reader: &SegmentReader, keys: &[SortKey]) -> tantivy::Result<Self> {
+        let open = |key: &SortKey| Ok((FieldColumns::open(reader, &key.field)?, key.descending));
+        let keys = keys.iter().map(open).collect::<tantivy::Result<_>>()?;
+        Ok(Self { keys, ids: reader.fast_fields().str(ID_COLUMN)? })
+    }
+
+    /// The place of a document.
+    pub(crate) fn place(&self, doc: DocId) -> Local {
+        let mut local = Local::default();
+        for (slot, (columns, descending)) in local.0.iter_mut().zip(&self.keys) {
+            *slot = turn(columns.first(doc), *descending);
+        }
+        let id = self.ids.as_ref().and_then(|ids| ids.ords().first(doc));
+        local.1 = id.map_or(0, place);
+        local
+    }
+
+    /// The place at which a document would be that need not be in this segment.
+    pub(crate) fn locate(&self, global: &Global) -> io::Result<Local> {
+        let mut local = Local::default();
+        for ((slot, (columns, descending)), value) in local.0.iter_mut().zip(&self.keys).zip(&global.values) {
+            *slot = turn(columns.locate(value)?, *descending);
+        }
+        local.1 = self.ids.as_ref().map_or(Ok(0), |ids| locate_text(ids, &global.id))?;
+        Ok(local)
+    }
+
+    /// What a place in this segment is across segments.
+    pub(crate) fn resolve(&self, local: &Local) -> io::Result<Global> {
+        let values = self.keys.iter().zip(&local.0).map(|((columns, descending), slot)| {
+            let (kind, number) = turn(*slot, *descending);
+            columns.value(kind, number)
+        });
+        let values = values.collect::<io::Result<_>>()?;
+        let id = self.ids.as_ref().map_or(Ok(String::new()), |ids| text_at(ids, local.1))?;
+        Ok(Global { values, id })
+    }
+}
+
+/// Turns a value around for a descending key, and back. What is missing stays last.
+fn turn((kind, number): (u8, u64), descending: bool) -> (u8, u64) {
+    (kind, if descending { !number } else { number })
+}
+
+/// The place of the string with this ordinal: odd, so that there is room between two of them.
+fn place(ord: u64) -> u64 {
+    2 * ord + 1
+}
+
+fn text_at(texts: &StrColumn, place: u64) -> io::Result<String> {
+    let mut text = String::new();
+    texts.ord_to_str(place / 2, &mut text)?;
+    Ok(text)
+}
+
+/// The place of a string that need not be there: then it is between its neighbours.
+fn locate_text(texts: &StrColumn, text: &str) -> io::Result<u64> {
+    let dictionary = texts.dictionary();
+    Ok(match dictionary.term_ord_or_next(text)? {
+        TermOrdHit::Exact(ord) => place(ord),
+        TermOrdHit::Next(ord) => 2 * ord.min(dictionary.num_terms() as u64),
+    })
+}

@@ -1,0 +1,41 @@
+//! How long the index rests between two commits.
+
+use std::time::Duration;
+
+use crate::Settings;
+
+/// A commit may take up a quarter of the time, so that a busy index leaves the processor to what must be
+/// acknowledged. What piles up meanwhile is written once for each device.
+const REST_PER_COMMIT: u32 = 3;
+
+/// The rest after a commit that took this long.
+pub(crate) fn rest(commit: Duration, settings: &Settings) -> Duration {
+    let min = settings.commit_interval_min;
+    commit.saturating_mul(REST_PER_COMMIT).clamp(min, settings.commit_interval_max.max(min))
+}
+
+/// The pause before a call that failed is repeated: doubles up to half a minute.
+pub(crate) fn backoff(failures: u32) -> Duration {
+    Duration::from_millis(100).saturating_mul(1 << failures.min(9)).min(Duration::from_secs(30))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commits_stretch_under_load() {
+        let settings = Settings::default();
+        let ms = Duration::from_millis;
+        assert_eq!(rest(ms(1), &settings), ms(20));
+        assert_eq!(rest(ms(50), &settings), ms(150));
+        assert_eq!(rest(ms(5_000), &settings), ms(1_000));
+    }
+
+    #[test]
+    fn pauses_grow_to_a_bound() {
+        assert_eq!(backoff(0), Duration::from_millis(100));
+        assert_eq!(backoff(1), Duration::from_millis(200));
+        assert_eq!(backoff(u32::MAX), Duration::from_secs(30));
+    }
+}

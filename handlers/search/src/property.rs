@@ -1,0 +1,71 @@
+//! The name of a property as one word, the same in terms and in columns.
+//!
+//! `r/wifi/rssi` is `wifi.rssi` of `reported`; `d/` and `t/` are `desired` and `tags`. The dot is written as a
+//! slash because tantivy splits names of columns at dots; what would be taken for something else is escaped,
+//! so that two paths never share a name.
+
+use std::fmt::Write;
+
+use statecast_state::query::Field;
+
+/// The device id.
+pub(crate) const ID: &str = "id";
+/// Whether a connection is open.
+pub(crate) const ONLINE: &str = "online";
+/// When the last message was received.
+pub(crate) const SEEN: &str = "seen";
+
+/// The first letter of the names of properties of `reported`, `desired` and `tags`.
+pub(crate) const ROOTS: [char; 3] = ['r', 'd', 't'];
+
+/// The name of a field.
+pub(crate) fn name(field: &Field) -> String {
+    let [reported, desired, tags] = ROOTS;
+    match field {
+        Field::Id => ID.to_owned(),
+        Field::Online => ONLINE.to_owned(),
+        Field::Seen => SEEN.to_owned(),
+        Field::Reported(path) => below(reported, path),
+        Field::Desired(path) => below(desired, path),
+        Field::Tags(path) => below(tags, path),
+    }
+}
+
+/// The name of the property at `path` (names with dots between them) below a root.
+pub(crate) fn below(root: char, path: &str) -> String {
+    let mut name = String::with_capacity(path.len() + 2);
+    name.push(root);
+    name.push('/');
+    for c in path.chars() {
+        match c {
+            '.' => name.push('/'),
+            '/' | '\\' | '%' | '\0'..='\x1f' => {
+                // Writing to a string can't fail.
+                let _ = write!(name, "%{:02x}", u32::from(c));
+            }
+            c => name.push(c),
+        }
+    }
+    name
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn names_read_like_paths() {
+        assert_eq!(name(&Field::Reported("wifi.rssi".into())), "r/wifi/rssi");
+        assert_eq!(name(&Field::Tags("a/b\\c%".into())), "t/a%2fb%5cc%25");
+        assert_eq!(name(&Field::Online), "online");
+    }
+
+    proptest! {
+        #[test]
+        fn no_two_paths_share_a_name(a in "[a/.%\\\\2f\u{1}]{0,6}", b in "[a/.%\\\\2f\u{1}]{0,6}") {
+            prop_assert_eq!(below('r', &a) == below('r', &b), a == b);
+        }
+    }
+}

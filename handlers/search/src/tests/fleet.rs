@@ -1,0 +1,225 @@
+//! A fleet in memory: twins and their feed, as the service would give them to the index.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+use statecast_state::query::{Query, Sort};
+use statecast_state::{DeviceId, DeviceKey, Document, Position, TenantId, Timestamp, Twin};
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::{Changes, FeedGone, Search, Settings, Source, follow};
+
+/// Long enough for a slow machine; a test that waits this long has failed.
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+
+#[derive(Default)]
+pub(super) struct Fleet {
+    inner: Mutex<Inner>,
+    changed: Notify,
+    /// How many twins were read by scans.
+    pub(super) scanned: AtomicUsize,
+    /// How many of the next questions fail.
+    pub(super) failing: AtomicUsize,
+}
+
+#[derive(Default)]
+struct Inner {
+    twins: BTreeMap<DeviceKey, Arc<Twin>>,
+    feed: Vec<(Position, DeviceKey, Option<Arc<Twin>>)>,
+    watermark: u64,
+    forgotten: u64,
+}
+
+pub(super) fn key(device: &str) -> DeviceKey {
+    DeviceKey::new(TenantId::default(), DeviceId::parse(device).unwrap())
+}
+
+pub(super) fn document(value: Value) -> Document {
+    value.as_object().unwrap().clone()
+}
+
+impl Fleet {
+    pub(super) fn of(count: u64) -> Arc<Self> {
+        let fleet = Arc::new(Self::default());
+        for n in 0..count {
+            fleet.report(&format!("d{n:05}"), json!({"n": n}));
+        }
+        fleet
+    }
+
+    /// A device reports its whole state; the position of the change.
+    pub(super) fn report(&self, device: &str, reported: Value) -> Position {
+        let key = key(device);
+        let mut inner = self.inner.lock();
+        let before = inner.twins.get(&key);
+        let version = before.map_or(0, |twin| twin.version) + 1;
+        let twin = Twin { version, reported: document(reported), ..Twin::new(key.device.clone()) };
+        let twin = Arc::new(twin);
+        inner.twins.insert(key.clone(), twin.clone());
+        self.commit(&mut inner, key, Some(twin))
+    }
+
+    pub(super) fn remove(&self, device: &str) -> Position {
+        let mut inner = self.inner.lock();
+        inner.twins.remove(&key(device));
+        self.commit(&mut inner, key(device), None)
+    }
+
+    fn commit(&self, inner: &mut Inner, key: DeviceKey, twin: Option<Arc<Twin>>) -> Position {
+        // Positions have gaps.
+        inner.watermark += 3;
+        let position = Position(inner.watermark);
+        inner.feed.push((position, key, twin));
+        self.changed.notify_waiters();
+        position
+    }
+
+    /// Changes a twin behind the back of the feed, as a fault would.
+    pub(super) fn tamper(&self, device: &str, twin: Option<Twin>) {
+        let mut inner = self.inner.lock();
+        match twin {
+            Some(twin) => inner.twins.insert(key(device), Arc::new(twin)),
+            None => inner.twins.remove(&key(device)),
+        };
+    }
+
+    /// A backup is put back: the feed ends earlier than it did.
+    pub(super) fn restore(&self, watermark: Position) {
+        let mut inner = self.inner.lock();
+        inner.feed.retain(|(position, ..)| *position <= watermark);
+        inner.watermark = watermark.0;
+    }
+
+    /// The feed up to here is dropped.
+    pub(super) fn forget(&self, upto: Position) {
+        let mut inner = self.inner.lock();
+        inner.feed.retain(|(position, ..)| *position > upto);
+        inner.forgotten = upto.0;
+    }
+
+    fn answer<T>(&self, answer: T) -> anyhow::Result<T> {
+        let failing = self.failing.try_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+        if failing.is_ok() { Err(anyhow::anyhow!("the database is out")) } else { Ok(answer) }
+    }
+}
+
+impl Source for Fleet {
+    fn scan(
+        &self,
+        after: Option<DeviceKey>,
+        limit: usize,
+    ) -> BoxFuture<'_, anyhow::Result<Vec<(DeviceKey, Arc<Twin>)>>> {
+        Box::pin(async move {
+            let inner = self.inner.lock();
+            let behind = |key: &DeviceKey| after.as_ref().is_none_or(|after| key > after);
+            let page: Vec<_> = inner
+                .twins
+                .iter()
+                .filter(|(key, _)| behind(key))
+                .take(limit)
+                .map(|(key, twin)| (key.clone(), twin.clone()))
+                .collect();
+            self.scanned.fetch_add(page.len(), Ordering::SeqCst);
+            self.answer(page)
+        })
+    }
+
+    fn twins(&self, keys: Vec<DeviceKey>) -> BoxFuture<'_, anyhow::Result<Vec<Option<Arc<Twin>>>>> {
+        Box::pin(async move {
+            let inner = self.inner.lock();
+            self.answer(keys.iter().map(|key| inner.twins.get(key).cloned()).collect())
+        })
+    }
+
+    fn watermark(&self) -> Position {
+        Position(self.inner.lock().watermark)
+    }
+
+    fn changes(&self, after: Position) -> BoxFuture<'_, anyhow::Result<Changes>> {
+        Box::pin(async move {
+            loop {
+                let changed = self.changed.notified();
+                {
+                    let inner = self.inner.lock();
+                    if after.0 < inner.forgotten {
+                        return Err(FeedGone(after).into());
+                    }
+                    let items: Vec<_> =
+                        inner.feed.iter().filter(|(position, ..)| *position > after).take(1_000).collect();
+                    if let Some((upto, ..)) = items.last() {
+                        let upto = *upto;
+                        let items = items.into_iter().map(|(_, key, twin)| (key.clone(), twin.clone())).collect();
+                        return self.answer(Changes { items, upto });
+                    }
+                }
+                changed.await;
+            }
+        })
+    }
+}
+
+/// An index that follows a fleet.
+pub(super) struct Running {
+    pub(super) search: Search,
+    stop: CancellationToken,
+    task: JoinHandle<anyhow::Result<()>>,
+}
+
+impl Running {
+    pub(super) async fn start(dir: &Path, fleet: &Arc<Fleet>) -> Self {
+        let (dir, stop) = (dir.to_owned(), CancellationToken::new());
+        let search = tokio::task::spawn_blocking(move || Search::open(&dir, Settings::default()));
+        let search = search.await.unwrap().unwrap();
+        let task = tokio::spawn(follow(search.clone(), fleet.clone(), stop.clone()));
+        Self { search, stop, task }
+    }
+
+    /// Waits until the index has all that the fleet has.
+    pub(super) async fn caught_up(&self, fleet: &Fleet) {
+        self.search.wait(fleet.watermark(), PATIENCE).await.unwrap();
+    }
+
+    pub(super) async fn stop(self) {
+        self.stop.cancel();
+        self.task.await.unwrap().unwrap();
+    }
+
+    /// The ids that match, all pages, in order.
+    pub(super) fn ids(&self, query: &str, sort: &str) -> Vec<String> {
+        ids(&self.search, query, sort, 1_000)
+    }
+
+    pub(super) fn total(&self, query: &str) -> usize {
+        let query = Query::parse(query).unwrap();
+        self.search.search(&TenantId::default(), &query, &[], 0, None, &[], now()).unwrap().total
+    }
+}
+
+pub(super) fn now() -> Timestamp {
+    Timestamp::parse("2026-11-22T18:00:00Z").unwrap()
+}
+
+/// The ids that match, page by page.
+pub(super) fn ids(search: &Search, query: &str, sort: &str, page: usize) -> Vec<String> {
+    let (query, sort) = (Query::parse(query).unwrap(), Sort::parse(sort).unwrap());
+    let (mut ids, mut cursor) = (Vec::new(), None);
+    loop {
+        let found =
+            search.search(&TenantId::default(), &query, &sort, page, cursor.as_deref(), &[], now()).unwrap();
+        ids.extend(found.ids.iter().map(ToString::to_string));
+        cursor = found.next_cursor;
+        if cursor.is_none() {
+            assert_eq!(ids.len(), found.total);
+            return ids;
+        }
+        assert_eq!(found.ids.len(), page, "a page that isn't the last is full");
+    }
+}

@@ -1,0 +1,10 @@
+//! The crate as a whole: against the definition of the language, and against a fleet that changes while files
+//! are damaged and followers are stopped.
+
+#![allow(clippy::unwrap_used)]
+
+mod agreement;
+mod damage;
+mod fleet;
+mod following;
+mod verifying;

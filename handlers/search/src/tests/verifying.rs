@@ -1,0 +1,67 @@
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+
+use serde_json::json;
+use statecast_state::Twin;
+
+use super::fleet::{Fleet, Running, document, key};
+use crate::Verified;
+
+#[tokio::test]
+async fn what_differs_is_found_and_repaired() {
+    let dir = tempfile::tempdir().unwrap();
+    let fleet = Fleet::of(1_500);
+    let index = Running::start(dir.path(), &fleet).await;
+    index.caught_up(&fleet).await;
+    assert_eq!(
+        index.search.verify(fleet.as_ref()).await.unwrap(),
+        Verified { checked: 1_500, ..Verified::default() }
+    );
+
+    let twin = |device: &str, version| Twin {
+        version,
+        reported: document(json!({"n": 5_000})),
+        ..Twin::new(key(device).device)
+    };
+    fleet.tamper("missing", Some(twin("missing", 1)));
+    fleet.tamper("d00100", None);
+    fleet.tamper("d00200", Some(twin("d00200", 9)));
+    let found = index.search.verify(fleet.as_ref()).await.unwrap();
+    assert_eq!(found, Verified { checked: 1_500, missing: 1, extra: 1, different: 1, repaired: 3 });
+    assert_eq!(index.ids("n:5000", ""), ["d00200", "missing"]);
+    assert_eq!(index.total("id:d00100"), 0);
+    assert_eq!(
+        index.search.verify(fleet.as_ref()).await.unwrap(),
+        Verified { checked: 1_500, ..Verified::default() }
+    );
+    index.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_busy_fleet_isnt_mistaken_for_a_wrong_index() {
+    let dir = tempfile::tempdir().unwrap();
+    let fleet = Fleet::of(300);
+    let index = Running::start(dir.path(), &fleet).await;
+    let done = Arc::new(AtomicBool::new(false));
+    let busy = {
+        let (fleet, done) = (fleet.clone(), done.clone());
+        tokio::spawn(async move {
+            let mut n = 0;
+            while !done.load(Ordering::SeqCst) {
+                n += 1;
+                fleet.report(&format!("d{:05}", n % 300), json!({"n": n}));
+                if n % 50 == 0 {
+                    fleet.remove(&format!("d{:05}", n % 300));
+                    tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+                }
+            }
+        })
+    };
+    for _ in 0..3 {
+        let found = index.search.verify(fleet.as_ref()).await.unwrap();
+        assert_eq!((found.missing, found.extra, found.different), (0, 0, 0));
+    }
+    done.store(true, Ordering::SeqCst);
+    busy.await.unwrap();
+    index.stop().await;
+}
