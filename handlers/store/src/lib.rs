@@ -16,6 +16,7 @@
 //! - [`rules`], [`receivers`], [`outbox`]: who is to be told what
 //! - [`dead_letters`], [`credentials`], [`usage`]: the rest
 
+pub mod local;
 pub mod error;
 pub mod session;
 pub mod store;
@@ -40,6 +41,7 @@ pub use error::StoreError;
 pub use feed::FeedRow;
 pub use history::HistoryRow;
 pub use load::Loaded;
+pub use local::{Local, LocalError};
 pub use owner::{Fenced, OwnError, Owner};
 pub use store::{Migration, Store};
 pub use writer::Writer;
