@@ -1,1 +1,37 @@
-//! Telling people: channels, the delivery policy, the dispatcher
+//! Telling people: from a row of the outbox to an answer of the receiver, and back into the outbox.
+//!
+//! A push is written in the transaction of the change that caused it. This crate takes it from there, at
+//! least once: it is repeated until the receiver accepted it, refused it for good, or its deadline passed,
+//! always under the same id, which is what receivers drop repeats by. Read it in the order of a push:
+//!
+//! - [`outbox`]: `Outbox`, what the dispatcher asks of the database; `Claimed` and `Finished`, what it says
+//! - [`settings`]: bounds and times, each with its unit
+//! - [`dispatcher`]: `Dispatcher`, which sleeps until there is something to tell; how it starts and stops
+//! - `claims`: takes rows when woken or when one is due, and gives each to its channel
+//! - `desk`: what is in hand: starts what may start, and passes on what became of it
+//! - `lanes`: who is next: fair between receivers, in order for each device, slower where it doesn't go
+//! - [`address`], [`target`]: where a webhook may go, and where not
+//! - `webhook`: one attempt over HTTP, signed as Standard Webhooks says
+//! - `policy`: what becomes of a push after an attempt
+//! - `completions`: writes what became of many pushes at once
+//! - `outage`: waits while the database can't be reached
+//! - `meters`: counters and histograms
+
+pub mod outbox;
+pub mod settings;
+pub mod dispatcher;
+mod claims;
+mod desk;
+mod lanes;
+pub mod address;
+pub mod target;
+mod webhook;
+mod policy;
+mod completions;
+mod outage;
+mod meters;
+
+pub use dispatcher::Dispatcher;
+pub use outbox::{Claimed, Finished, Outbox, Outcome};
+pub use settings::Settings;
+pub use target::{BadSecret, BadUrl, check_secret, check_url};

@@ -1,0 +1,247 @@
+//! What is in hand, from the claim to the writing of what became of it: starts what may start, and passes on
+//! the results. A row takes its place in hand with a [`Held`], which travels with it and frees the place when
+//! it is dropped, however that comes about.
+
+use std::collections::HashSet;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Instant;
+
+use futures::FutureExt;
+use parking_lot::Mutex;
+use statecast_state::rule::ReceiverKind;
+use statecast_state::{DeviceId, TenantId, Timestamp};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, mpsc};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use uuid::Uuid;
+
+use crate::completions::Completion;
+use crate::lanes::{Bounds, Entry, Lanes, Surplus, Went};
+use crate::meters::{self, Channel};
+use crate::outbox::{Claimed, Finished, Outbox, Outcome};
+use crate::policy::{self, Answer, Retry, later, now};
+use crate::settings::Settings;
+use crate::webhook::{Letter, Webhook, body};
+
+/// What all tasks of a dispatcher share.
+pub(crate) struct Desk {
+    pub(crate) outbox: Arc<dyn Outbox>,
+    pub(crate) settings: Settings,
+    /// Requests under way.
+    pub(crate) sends: TaskTracker,
+    /// Cuts them off.
+    pub(crate) cut: CancellationToken,
+    webhook: Webhook,
+    live: broadcast::Sender<Arc<Claimed>>,
+    results: mpsc::Sender<Completion>,
+    lanes: Mutex<Lanes<Job>>,
+    rows: Arc<Semaphore>,
+    ids: Ids,
+}
+
+type Ids = Arc<Mutex<HashSet<(TenantId, Uuid)>>>;
+
+/// The place of one row in hand.
+pub(crate) struct Held {
+    key: (TenantId, Uuid),
+    ids: Ids,
+    _place: Option<OwnedSemaphorePermit>,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.ids.lock().remove(&self.key);
+    }
+}
+
+/// A push on its way to a webhook.
+struct Job {
+    held: Held,
+    letter: Letter,
+    attempt: u32,
+    created_at: Timestamp,
+    deadline: Timestamp,
+}
+
+impl Desk {
+    pub(crate) fn new(
+        outbox: Arc<dyn Outbox>,
+        settings: Settings,
+        webhook: Webhook,
+        live: broadcast::Sender<Arc<Claimed>>,
+        results: mpsc::Sender<Completion>,
+    ) -> Arc<Self> {
+        let held_max = settings.held_rows_max.max(1);
+        let bounds = Bounds {
+            sends_max: settings.sends_max.max(1),
+            width_max: settings.sends_per_receiver_max.max(1),
+            held_max,
+        };
+        Arc::new(Self {
+            outbox,
+            settings,
+            sends: TaskTracker::new(),
+            cut: CancellationToken::new(),
+            webhook,
+            live,
+            results,
+            lanes: Mutex::new(Lanes::new(bounds)),
+            rows: Arc::new(Semaphore::new(held_max)),
+            ids: Ids::default(),
+        })
+    }
+
+    /// Waits for so many places in hand.
+    pub(crate) async fn rows(&self, n: usize) -> OwnedSemaphorePermit {
+        let n = u32::try_from(n).unwrap_or(u32::MAX);
+        self.rows.clone().acquire_many_owned(n).await.expect("this semaphore is never closed")
+    }
+
+    /// So many more, if they are free.
+    pub(crate) fn try_rows(&self, n: usize) -> Option<OwnedSemaphorePermit> {
+        self.rows.clone().try_acquire_many_owned(u32::try_from(n).ok()?).ok()
+    }
+
+    /// Places that are free.
+    pub(crate) fn rows_free(&self) -> usize {
+        self.rows.available_permits()
+    }
+
+    /// Takes what was claimed, each into a place of `room`; `start` is to follow.
+    pub(crate) async fn take(&self, mut claimed: Vec<Claimed>, room: &mut OwnedSemaphorePermit) {
+        claimed.sort_by_key(|row| row.push.position);
+        for row in claimed {
+            let key = (row.tenant.clone(), row.push.id);
+            // Its lease ran out while it was in hand: what becomes of it will be written all the same.
+            if !self.ids.lock().insert(key.clone()) {
+                continue;
+            }
+            let held = Held { key, ids: self.ids.clone(), _place: room.split(1) };
+            self.give_to_channel(row, held).await;
+        }
+    }
+
+    async fn give_to_channel(&self, mut row: Claimed, held: Held) {
+        let channel = match row.receiver.kind {
+            ReceiverKind::Webhook { .. } => Channel::Webhook,
+            ReceiverKind::Live => Channel::Live,
+        };
+        let dead = |error: String| Outcome::Dead { error };
+        if !row.receiver.enabled {
+            let why = row.receiver.disabled_reason.as_deref().unwrap_or("by hand");
+            let error = format!("the receiver is disabled: {}", policy::clean(why.as_bytes()));
+            return self.pass_on(held, channel, dead(error)).await;
+        }
+        if now() >= row.push.deadline {
+            return self.pass_on(held, channel, dead(TOO_LATE.to_owned())).await;
+        }
+        if row.attempt <= 1 {
+            meters::first_attempt(channel, row.push.created_at);
+        }
+        let ReceiverKind::Webhook { url, secret } = &mut row.receiver.kind else {
+            meters::accepted(channel, row.push.created_at);
+            // An error only says that nobody follows: the outbox remembers for who comes later.
+            let _ = self.live.send(Arc::new(row));
+            return self.pass_on(held, channel, Outcome::Delivered { status: 200 }).await;
+        };
+        let body = match body(&row.push.payload) {
+            Ok(body) => body,
+            Err(error) => return self.pass_on(held, channel, dead(error)).await,
+        };
+        let letter =
+            Letter { id: row.push.id, url: std::mem::take(url), secret: std::mem::take(secret), body };
+        let (created_at, deadline) = (row.push.created_at, row.push.deadline);
+        let job = Job { held, letter, attempt: row.attempt, created_at, deadline };
+        let entry = Entry { receiver: (row.tenant, row.receiver.id), device: row.push.device, job };
+        let added = self.lanes.lock().add(entry);
+        if let Err(surplus) = added {
+            self.postpone(surplus).await;
+        }
+    }
+
+    /// Starts as many requests as the bounds allow.
+    pub(crate) fn start(self: &Arc<Self>) {
+        loop {
+            let next = self.lanes.lock().next();
+            let Some(entry) = next else { return };
+            self.sends.spawn(self.clone().send(entry));
+        }
+    }
+
+    async fn send(self: Arc<Self>, entry: Entry<Job>) {
+        let Entry { receiver, device, job } = entry;
+        let began = Instant::now();
+        let outcome = if now() >= job.deadline {
+            self.leave(&receiver, &device, Went::Untried, began).await;
+            Outcome::Dead { error: TOO_LATE.to_owned() }
+        } else if let Some(answer) = self.attempt(&job.letter).await {
+            let went = match &answer {
+                Answer::Accepted { .. } => Went::Well,
+                Answer::Failed { pressed: true, .. } => Went::Pressed,
+                _ => Went::Neither,
+            };
+            self.leave(&receiver, &device, went, began).await;
+            let retry = Retry { base: self.settings.retry_base, cap: self.settings.retry_cap };
+            policy::outcome(answer, job.attempt, job.deadline, now(), retry, rand::random())
+        } else {
+            Outcome::Retry { at: now(), error: "the service stopped during the attempt".to_owned() }
+        };
+        if matches!(outcome, Outcome::Delivered { .. }) {
+            meters::accepted(Channel::Webhook, job.created_at);
+        }
+        self.pass_on(job.held, Channel::Webhook, outcome).await;
+    }
+
+    /// One attempt; none when it was cut off.
+    async fn attempt(&self, letter: &Letter) -> Option<Answer> {
+        let attempt = AssertUnwindSafe(self.webhook.send(letter)).catch_unwind();
+        let answer = self.cut.run_until_cancelled(attempt).await?;
+        Some(answer.unwrap_or_else(|_panic| Answer::Failed {
+            error: "sending it panicked".to_owned(),
+            not_before: None,
+            pressed: false,
+        }))
+    }
+
+    /// A request has ended: others may start.
+    async fn leave(
+        self: &Arc<Self>,
+        receiver: &(TenantId, Uuid),
+        device: &DeviceId,
+        went: Went,
+        began: Instant,
+    ) {
+        let surplus = self.lanes.lock().done(receiver, device, went, began.elapsed());
+        self.postpone(surplus).await;
+        if !self.sends.is_closed() {
+            self.start();
+        }
+    }
+
+    /// Gives back all that waits for its turn, to be claimed at the next start.
+    pub(crate) async fn give_back(&self) {
+        let waiting = self.lanes.lock().drain();
+        for job in waiting {
+            self.pass_on(job.held, Channel::Webhook, Outcome::Postponed { at: now() }).await;
+        }
+    }
+
+    /// Gives back what there is no room for, spread over as long again, so that it doesn't come at once.
+    async fn postpone(&self, surplus: Surplus<Job>) {
+        for job in surplus.jobs {
+            let pause = surplus.wait.mul_f64(1.0 + rand::random::<f64>());
+            let at = later(now(), pause).min(job.deadline);
+            self.pass_on(job.held, Channel::Webhook, Outcome::Postponed { at }).await;
+        }
+    }
+
+    async fn pass_on(&self, held: Held, channel: Channel, outcome: Outcome) {
+        let (tenant, id) = held.key.clone();
+        let completion = Completion { finished: Finished { tenant, id, outcome }, channel, held };
+        // An error means that the dispatcher was aborted: the row is claimed again when its lease is over.
+        let _ = self.results.send(completion).await;
+    }
+}
+
+const TOO_LATE: &str = "its deadline passed before it was accepted";

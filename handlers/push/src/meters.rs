@@ -1,0 +1,56 @@
+//! Counters and histograms, by channel and outcome, never by device or receiver.
+
+use metrics::{Unit, counter, describe_counter, describe_histogram, histogram};
+
+use crate::outbox::Outcome;
+use crate::policy::seconds_since;
+use statecast_state::Timestamp;
+
+const DELIVERIES: &str = "statecast_push_deliveries_total";
+const ACCEPT: &str = "statecast_push_accept_seconds";
+const QUEUE_AGE: &str = "statecast_push_queue_age_seconds";
+
+/// By which way a push goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Channel {
+    Webhook,
+    Live,
+}
+
+impl Channel {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Webhook => "webhook",
+            Self::Live => "live",
+        }
+    }
+}
+
+/// Tells what each means. Once, at the start.
+pub(crate) fn describe() {
+    describe_counter!(DELIVERIES, Unit::Count, "What became of claimed pushes, by channel and outcome");
+    describe_histogram!(ACCEPT, Unit::Seconds, "From the firing of a rule until the receiver accepted");
+    describe_histogram!(QUEUE_AGE, Unit::Seconds, "From the firing of a rule until the first attempt");
+}
+
+/// What became of a push was written.
+pub(crate) fn finished(channel: Channel, outcome: &Outcome) {
+    let outcome = match outcome {
+        Outcome::Delivered { .. } => "delivered",
+        Outcome::Retry { .. } => "retry",
+        Outcome::Postponed { .. } => "postponed",
+        Outcome::Dead { .. } => "dead",
+        Outcome::ReceiverGone { .. } => "gone",
+    };
+    counter!(DELIVERIES, "channel" => channel.as_str(), "outcome" => outcome).increment(1);
+}
+
+/// A receiver accepted a push.
+pub(crate) fn accepted(channel: Channel, created_at: Timestamp) {
+    histogram!(ACCEPT, "channel" => channel.as_str()).record(seconds_since(created_at));
+}
+
+/// The first attempt of a push begins.
+pub(crate) fn first_attempt(channel: Channel, created_at: Timestamp) {
+    histogram!(QUEUE_AGE, "channel" => channel.as_str()).record(seconds_since(created_at));
+}
