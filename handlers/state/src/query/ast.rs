@@ -235,3 +235,98 @@ impl fmt::Display for Number {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use crate::Timestamp;
+    use crate::query::{QUERY_BYTES_MAX, Query};
+    use proptest::prelude::*;
+
+    #[test]
+    fn the_canonical_text_is_short() {
+        for (query, canonical) in [
+            ("", "*"),
+            ("  A   b ", "a b"),
+            ("(a AND (b c)) OR d", "a b c OR d"),
+            ("(a OR b) OR (c d)", "a OR b OR c d"),
+            ("NOT (a OR b) -(c d) NOT -e", "-(a OR b) -(c d) --e"),
+            ("x:* Y:\"A \\\"b\\\\\"", "has:x Y:\"a \\\"b\\\\\""),
+            ("reported.x:1 reported.seen:2 reported.tags.y:3", "x:1 reported.seen:2 reported.tags.y:3"),
+            ("front-DOOR wor* f:1.**", "\"front door\" wor* f:1.*"),
+            ("x:<=1e300 y:-0.50..", "x:<=1e300 y:-0.5.."),
+            (
+                "seen:<-120m seen:2026-11-22 seen:>2026-11-22T01:00:00+01:00",
+                "seen:<-2h seen:2026-11-22 seen:>2026-11-22T00:00:00Z",
+            ),
+        ] {
+            assert_eq!(Query::parse(query).unwrap().expr().to_string(), canonical, "{query}");
+        }
+    }
+
+    /// Queries that are mostly well made.
+    fn queries() -> impl Strategy<Value = String> {
+        let number = prop_oneof![
+            any::<f64>()
+                .prop_filter("JSON has only finite ones", |n| n.is_finite())
+                .prop_map(|n| format!("{n:?}")),
+            (-100..100_i32).prop_map(|n| n.to_string()),
+        ];
+        let op = prop::sample::select(vec!["<", "<=", ">", ">="]);
+        let field = "(reported\\.|tags\\.|desired\\.)?(id|has|seen|a|-a|é|AND)(\\.[ab])?";
+        let clause = prop_oneof![
+            "[a-zA-Z0-9İßΣ]{1,4}\\*?",
+            "\"[a-z \\pL\\\\!-]{1,8}\"",
+            (field, op.clone(), number.clone()).prop_map(|(field, op, n)| format!("{field}:{op}{n}")),
+            (field, number.clone()).prop_map(|(field, n)| format!("{field}:{n}..")),
+            (field, "[\\PC]{1,6}").prop_map(|(field, value)| format!("{field}:{value}")),
+            (field, "[\\PC]{0,6}").prop_map(|(field, value)| format!("{field}:\"{value}\"")),
+            field.prop_map(|field| format!("has:{field}")),
+            (op.clone(), 0..100_u32, "[smhdw]").prop_map(|(op, n, unit)| format!("seen:{op}-{n}{unit}")),
+            (op, any::<i32>()).prop_map(|(op, s)| {
+                format!("seen:{op}{}", Timestamp::from_micros(i64::from(s) * 1_000_003))
+            }),
+            Just("online:true".to_owned()),
+        ];
+        clause.prop_recursive(4, 16, 4, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 2..4).prop_map(|parts| format!("({})", parts.join(" "))),
+                prop::collection::vec(inner.clone(), 2..4)
+                    .prop_map(|parts| format!("({})", parts.join(" OR "))),
+                inner.prop_map(|part| format!("-{part}")),
+            ]
+        })
+    }
+
+    /// Reading the canonical text of a query gives the same tree.
+    fn reads_back(text: &str) -> Result<bool, TestCaseError> {
+        let Ok(query) = Query::parse(text) else { return Ok(false) };
+        let canonical = query.expr().to_string();
+        if canonical.len() <= QUERY_BYTES_MAX {
+            let again = Query::parse(&canonical);
+            let again =
+                again.map_err(|error| TestCaseError::fail(format!("{text} -> {canonical}: {error}")))?;
+            prop_assert_eq!(again.expr(), query.expr(), "{} -> {}", text, canonical);
+        }
+        Ok(true)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+        #[test]
+        fn what_is_written_reads_back(text in queries()) {
+            prop_assume!(reads_back(&text)?);
+        }
+
+        #[test]
+        fn no_text_panics(text in any::<String>()) {
+            reads_back(&text)?;
+        }
+
+        #[test]
+        fn no_text_of_signs_panics(text in "([ab*?:.<>=()\"\\\\ -]|OR|seen:|has:|\\.\\.|-1h){0,12}") {
+            reads_back(&text)?;
+        }
+    }
+}

@@ -116,15 +116,14 @@ fn may_stand_in_path(c: char) -> bool {
 /// then, where that is an array, with each of its elements (at any depth of arrays), under the same path.
 /// So each path that exists is seen at least once, and each single value at least once.
 pub fn visit_properties(document: &Document, f: &mut impl FnMut(&str, &Value)) {
-    visit_object(document, &mut String::new(), f);
+    visit_object(document, "", &mut String::new(), f);
 }
 
-fn visit_object(object: &Document, path: &mut String, f: &mut impl FnMut(&str, &Value)) {
+/// The dot is given, as a path may be that of a property with an empty name.
+fn visit_object(object: &Document, dot: &str, path: &mut String, f: &mut impl FnMut(&str, &Value)) {
     let length = path.len();
     for (name, value) in object {
-        if length > 0 {
-            path.push('.');
-        }
+        path.push_str(dot);
         path.push_str(name);
         visit_value(value, path, f);
         path.truncate(length);
@@ -134,7 +133,7 @@ fn visit_object(object: &Document, path: &mut String, f: &mut impl FnMut(&str, &
 fn visit_value(value: &Value, path: &mut String, f: &mut impl FnMut(&str, &Value)) {
     f(path, value);
     match value {
-        Value::Object(inner) => visit_object(inner, path, f),
+        Value::Object(inner) => visit_object(inner, ".", path, f),
         Value::Array(items) => items.iter().for_each(|item| visit_value(item, path, f)),
         _ => {}
     }

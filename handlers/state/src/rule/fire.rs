@@ -128,7 +128,7 @@ fn push_id(tenant: &TenantId, rule: Uuid, receiver: Uuid, twin: &Twin, version: 
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::needless_pass_by_value)]
     use super::*;
     use crate::DeviceId;
     use crate::rule::{ReceiverKind, RuleForm};

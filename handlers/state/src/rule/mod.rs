@@ -211,7 +211,7 @@ fn length(what: &'static str, text: &str, min: usize, max: usize) -> Result<(), 
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::needless_pass_by_value)]
     use super::*;
     use serde_json::{Value, json};
 
