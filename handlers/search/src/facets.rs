@@ -59,7 +59,11 @@ impl<'a> Facets<'a> {
     }
 
     pub(crate) fn finish(self) -> Vec<FacetCounts> {
-        self.fields.iter().zip(self.counts).map(|(field, counts)| most_frequent(field.clone(), counts)).collect()
+        self.fields
+            .iter()
+            .zip(self.counts)
+            .map(|(field, counts)| most_frequent(field.clone(), counts))
+            .collect()
     }
 }
 

@@ -63,7 +63,8 @@ impl Search {
         let (mut total, mut rest, mut page) = (0, 0, Vec::new());
         for reader in view.searcher.segment_readers() {
             let order = SegmentOrder::open(reader, sort)?;
-            let mut first = First::new(limit, behind.as_ref().map(|global| order.locate(global)).transpose()?);
+            let mut first =
+                First::new(limit, behind.as_ref().map(|global| order.locate(global)).transpose()?);
             let mut segment_counts = counts.segment(reader)?;
             weight.for_each_no_score(reader, &mut |docs| {
                 for doc in docs.iter().copied().filter(|doc| is_alive(reader, *doc)) {

@@ -28,7 +28,7 @@ use crate::shelf::Shelf;
 use crate::source::{Changes, FeedGone, Source};
 
 /// Devices that are gathered for one commit.
-const BATCH_DEVICES_MAX: usize = 5_000;
+const BATCH_DEVICES_MAX: usize = 2_000;
 /// After this long without changes the segments that were merged since the last commit are taken up.
 const SETTLE: Duration = Duration::from_secs(1);
 /// A follower that ran for this long had no lasting trouble.
@@ -42,7 +42,8 @@ type Batch = HashMap<DeviceKey, Option<Arc<Twin>>>;
 /// # Errors
 /// When somebody else follows with the same index.
 pub async fn follow(search: Search, source: Arc<dyn Source>, stop: CancellationToken) -> anyhow::Result<()> {
-    let Hands { shelf, generation, mut requests } = search.take_hands().context("take the index to follow")?;
+    let Hands { shelf, generation, mut requests } =
+        search.take_hands().context("take the index to follow")?;
     let follower = Follower { search, source, shelf, stop };
     let mut generation = Some(generation);
     let mut failures = 0;

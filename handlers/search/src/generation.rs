@@ -17,14 +17,17 @@ use tantivy::indexer::{IndexWriterOptions, LogMergePolicy};
 use tantivy::{Index, IndexReader, IndexSettings, IndexWriter, ReloadPolicy, Searcher, Term};
 use thiserror::Error;
 
-use crate::{SearchError, Settings};
 use crate::directory::Unsynced;
 use crate::schema::{self, Fields, SCHEMA_VERSION};
+use crate::{SearchError, Settings};
 
 /// Segments of about the same size that are merged into one.
 const MERGED_SEGMENTS_MIN: usize = 8;
 /// A segment of which more than this part is deleted is merged whatever its size.
 const DELETED_RATIO_MAX: f32 = 0.25;
+
+/// Where tantivy keeps the list of the files that it wrote.
+const WRITTEN_FILES: &str = ".managed.json";
 
 /// What a commit carries beside its documents.
 #[derive(Debug, Serialize, Deserialize)]
@@ -95,12 +98,16 @@ impl Generation {
         if payload.schema != SCHEMA_VERSION {
             return Err(Unfit::OtherSchema);
         }
-        // The list holds every file that a segment may have. One that it must have and hasn't is found when
-        // the reader opens it.
+        // The one list holds every file that a segment may have, the other those that were written.
+        let written = index.directory().list_managed_files();
         for file in meta.list_segment_files() {
-            if path.join(&file).try_exists()? && !index.directory().validate_checksum(&file).unwrap_or(false) {
+            let expected = written.contains(&file) || path.join(&file).try_exists()?;
+            if expected && !index.directory().validate_checksum(&file).unwrap_or(false) {
                 return Err(Unfit::Damaged(file));
             }
+        }
+        if written.is_empty() {
+            return Err(Unfit::Damaged(path.join(WRITTEN_FILES)));
         }
         Self::start(path, index, fields, Some(payload.position), settings)
     }

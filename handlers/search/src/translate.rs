@@ -42,7 +42,8 @@ fn translate(fields: &Fields, expr: &Expr, now: Timestamp) -> Box<dyn Query> {
         Expr::Equals { field, value } => equals(fields.facts, &property::name(field), value),
         Expr::Like { field, pattern } => {
             let pattern = pattern.clone();
-            let like = move |text: &[u8]| std::str::from_utf8(text).is_ok_and(|text| pattern.matches_folded(text));
+            let like =
+                move |text: &[u8]| std::str::from_utf8(text).is_ok_and(|text| pattern.matches_folded(text));
             Box::new(Filter::terms(fields.facts, facts::strings(&property::name(field)), like))
         }
         Expr::Compare { field, op, number } => compare(field, *op, *number),

@@ -82,7 +82,8 @@ impl Search {
             loop {
                 let (keys, last) = self.keys(&view, segment, after).await?;
                 let twins = source.twins(keys.clone()).await.context("load twins")?;
-                let extra = keys.into_iter().zip(twins).filter(|(_, twin)| twin.is_none()).map(|(key, _)| key);
+                let extra =
+                    keys.into_iter().zip(twins).filter(|(_, twin)| twin.is_none()).map(|(key, _)| key);
                 self.settle(source, extra.collect(), &mut verified).await?;
                 match last {
                     Some(last) => after = last,
@@ -163,7 +164,9 @@ impl Search {
         after: Vec<u8>,
     ) -> anyhow::Result<(Vec<DeviceKey>, Option<Vec<u8>>)> {
         let view = view.clone();
-        tokio::task::spawn_blocking(move || keys_of_segment(&view, segment, &after)).await?.context("read the index")
+        tokio::task::spawn_blocking(move || keys_of_segment(&view, segment, &after))
+            .await?
+            .context("read the index")
     }
 }
 

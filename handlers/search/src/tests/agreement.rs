@@ -15,28 +15,105 @@ use crate::{Search, Settings};
 
 /// The names of properties; two of them meet, and one can't be named.
 const NAMES: &[&str] = &["a", "b", "a.b", "site", "id", "", "b/c"];
-const FIELDS: &[&str] =
-    &["a", "b", "a.b", "a.a", "b.a.b", "site", "reported.id", "desired.a", "tags.site", "tags.a.b", "b/c", "id"];
-const TEXTS: &[&str] =
-    &["lab", "LAB", "Front door", "front-door 2", "20", "1.2.3", "true", "", "İstanbul", "ΣΑΣ", "a*b?", "x/y"];
+const FIELDS: &[&str] = &[
+    "a",
+    "b",
+    "a.b",
+    "a.a",
+    "b.a.b",
+    "site",
+    "reported.id",
+    "desired.a",
+    "tags.site",
+    "tags.a.b",
+    "b/c",
+    "id",
+];
+const TEXTS: &[&str] = &[
+    "lab",
+    "LAB",
+    "Front door",
+    "front-door 2",
+    "20",
+    "1.2.3",
+    "true",
+    "",
+    "İstanbul",
+    "ΣΑΣ",
+    "a*b?",
+    "x/y",
+];
 const VALUES: &[&str] = &[
-    "lab", "20", "-1", "20.0", "true", "false", "0", "1e300", "l*", "*", "*a*", "?ab", "1.2.*", "\"front door\"",
-    "\"20\"", "\"\"", "İstanbul", "*stanbul", "<20", "<=20", ">18.5", ">=0", "0..20", "18.5..", "..-1",
-    "9007199254740993", ">9007199254740992", "d1", "D*", "x/y",
+    "lab",
+    "20",
+    "-1",
+    "20.0",
+    "true",
+    "false",
+    "0",
+    "1e300",
+    "l*",
+    "*",
+    "*a*",
+    "?ab",
+    "1.2.*",
+    "\"front door\"",
+    "\"20\"",
+    "\"\"",
+    "İstanbul",
+    "*stanbul",
+    "<20",
+    "<=20",
+    ">18.5",
+    ">=0",
+    "0..20",
+    "18.5..",
+    "..-1",
+    "9007199254740993",
+    ">9007199254740992",
+    "d1",
+    "D*",
+    "x/y",
 ];
 const WORDS: &[&str] = &[
-    "lab", "front", "fro*", "\"front door\"", "front-door", "\"door 2\"", "\"lab lab\"", "20", "d1", "d*", "σας",
-    "*", "online:true", "online:false", "has:seen", "seen:>-1h", "seen:<-1h", "seen:2026-11-22", "has:id",
+    "lab",
+    "front",
+    "fro*",
+    "\"front door\"",
+    "front-door",
+    "\"door 2\"",
+    "\"lab lab\"",
+    "20",
+    "d1",
+    "d*",
+    "σας",
+    "*",
+    "online:true",
+    "online:false",
+    "has:seen",
+    "seen:>-1h",
+    "seen:<-1h",
+    "seen:2026-11-22",
+    "has:id",
     "seen:2026-11-22T17:00:00Z..",
 ];
-const SORTS: &[&str] = &["", "id", "-id", "a", "-a", "site,-b", "-seen,a", "online,-a.b", "tags.site,-reported.id"];
+const SORTS: &[&str] =
+    &["", "id", "-id", "a", "-a", "site,-b", "-seen,a", "online,-a.b", "tags.site,-reported.id"];
 
 fn scalar() -> impl Strategy<Value = Value> {
     prop_oneof![
         proptest::sample::select(TEXTS).prop_map(Value::from),
         proptest::sample::select(vec![
-            json!(20), json!(20.0), json!(18.5), json!(-1), json!(0), json!(-0.0), json!(1e300),
-            json!(9_007_199_254_740_993_u64), json!(u64::MAX), json!(i64::MIN),
+            json!(20),
+            json!(20.0),
+            json!(18.5),
+            json!(-1),
+            json!(0),
+            json!(-0.0),
+            json!(1e300),
+            json!(9_007_199_254_740_993_u64),
+            json!(u64::MAX),
+            json!(i64::MIN),
         ]),
         any::<bool>().prop_map(Value::from),
         Just(json!("x".repeat(1_025))),
@@ -97,7 +174,8 @@ fn query() -> impl Strategy<Value = String> {
 
 /// An index of these twins, written in several commits, some of them twice.
 fn index(dir: &std::path::Path, twins: &[Arc<Twin>]) -> Search {
-    let search = Search::open(dir, Settings { writer_heap_bytes: 15_000_000, ..Settings::default() }).unwrap();
+    let search =
+        Search::open(dir, Settings { writer_heap_bytes: 15_000_000, ..Settings::default() }).unwrap();
     let mut hands = search.take_hands().unwrap();
     let stranger = TenantId::parse("stranger").unwrap();
     for (nth, twin) in twins.iter().enumerate() {

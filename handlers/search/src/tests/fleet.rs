@@ -156,7 +156,8 @@ impl Source for Fleet {
                         inner.feed.iter().filter(|(position, ..)| *position > after).take(1_000).collect();
                     if let Some((upto, ..)) = items.last() {
                         let upto = *upto;
-                        let items = items.into_iter().map(|(_, key, twin)| (key.clone(), twin.clone())).collect();
+                        let items =
+                            items.into_iter().map(|(_, key, twin)| (key.clone(), twin.clone())).collect();
                         return self.answer(Changes { items, upto });
                     }
                 }
