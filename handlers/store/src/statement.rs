@@ -97,6 +97,12 @@ pub(crate) async fn remove(connection: &mut PgConnection, group: Group<'_>) -> R
         .bind(message(removal))
         .bind(Jsonb::<Document>(&removal.patch))
         .bind(Jsonb::<Document>(&removal.inverse))
+        .bind(column(&removal.pushes, |push| push.id))
+        .bind(column(&removal.pushes, |push| push.rule))
+        .bind(column(&removal.pushes, |push| push.receiver))
+        .bind(column(&removal.pushes, |push| Jsonb(&push.payload)))
+        .bind(column(&removal.pushes, |push| push.created_at.to_datetime()))
+        .bind(column(&removal.pushes, |push| push.deadline.to_datetime()))
         .fetch_all(&mut *transaction)
         .await?;
     let mut written = !passed.is_empty();

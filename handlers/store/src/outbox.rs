@@ -1,0 +1,306 @@
+//! The outbox: pushes that wait, and what became of the others. Rows are written with the batches.
+//!
+//! States: `waiting`, also while somebody tries to deliver it; `delivered`; `dead`. A claim is a lease: it
+//! moves `due_at` to its end, and who doesn't finish in time has to expect that somebody else claims the push.
+
+use std::time::{Duration, SystemTime};
+
+use serde::{Deserialize, Serialize};
+use sqlx::postgres::PgRow;
+use sqlx::types::Json;
+use sqlx::{Connection, Row};
+use statecast_state::rule::Receiver;
+use statecast_state::{DeviceId, Position, Push, TenantId, Timestamp};
+use uuid::Uuid;
+
+use crate::receivers::{disable, read_named};
+use crate::rows::{Columns, limit, signed, storable};
+use crate::store::deadline;
+use crate::{Store, StoreError};
+
+/// A push that is ours to deliver while the lease lasts.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Claimed {
+    /// Whose.
+    pub tenant: TenantId,
+    /// What to deliver.
+    pub push: Push,
+    /// Whom to; enabled.
+    pub receiver: Receiver,
+    /// Which attempt this is; 1 is the first.
+    pub attempt: u32,
+}
+
+/// What became of a push that was claimed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Finished {
+    /// Whose.
+    pub tenant: TenantId,
+    /// Which push.
+    pub id: Uuid,
+    /// What became of it.
+    pub outcome: Outcome,
+}
+
+/// What became of an attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// Accepted, with this status.
+    Delivered {
+        /// As in HTTP.
+        status: u16,
+    },
+    /// To be tried again.
+    Retry {
+        /// When.
+        at: Timestamp,
+        /// Why it failed.
+        error: String,
+    },
+    /// Given up.
+    Dead {
+        /// Why.
+        error: String,
+    },
+    /// The receiver wants nothing more: it is disabled, and all that waits for it is given up.
+    ReceiverGone {
+        /// Why.
+        error: String,
+    },
+}
+
+/// Where a push stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PushState {
+    /// Waits for its first or next attempt, or is being tried.
+    Waiting,
+    /// Accepted.
+    Delivered,
+    /// Given up.
+    Dead,
+}
+
+impl PushState {
+    /// The name in JSON and in the database.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Delivered => "delivered",
+            Self::Dead => "dead",
+        }
+    }
+}
+
+/// A push, and where it stands.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct PushRow {
+    /// What is told.
+    #[serde(flatten)]
+    pub push: Push,
+    /// Where it stands.
+    pub state: PushState,
+    /// Attempts that were begun.
+    pub attempt: u32,
+    /// While waiting: when the next attempt may begin, or the lease of this one ends.
+    pub due_at: Timestamp,
+    /// What the receiver answered, as in HTTP, when it accepted.
+    pub status: Option<u16>,
+    /// Why the last attempt failed.
+    pub error: Option<String>,
+    /// When it was delivered or given up.
+    pub done_at: Option<Timestamp>,
+}
+
+/// Which pushes to list: all that fit everything that is set.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct PushFilter<'a> {
+    /// Those that stand here.
+    pub state: Option<PushState>,
+    /// Those about this device.
+    pub device: Option<&'a DeviceId>,
+    /// Those older than the one with this position and id: the last of the page before.
+    pub before: Option<(Position, Uuid)>,
+}
+
+impl Store {
+    /// Pushes of a tenant, newest first, at most `rows_max`.
+    ///
+    /// # Errors
+    /// When the database can't be used; the same for all of this file.
+    pub async fn deliveries(
+        &self,
+        tenant: &TenantId,
+        filter: PushFilter<'_>,
+        rows_max: usize,
+    ) -> Result<Vec<PushRow>, StoreError> {
+        let (position, id) = filter.before.map_or((i64::MAX, Uuid::max()), |(p, id)| (signed(p.0), id));
+        let sql = match filter.device {
+            None => {
+                "SELECT * FROM pushes WHERE tenant = $1 AND $2::text IS NULL AND (position, id) < ($4, $5)
+                     AND ($3::text IS NULL OR state = $3) ORDER BY position DESC, id DESC LIMIT $6"
+            }
+            Some(_) => {
+                "SELECT * FROM pushes WHERE tenant = $1 AND device = $2 AND (position, id) < ($4, $5)
+                     AND ($3::text IS NULL OR state = $3) ORDER BY position DESC, id DESC LIMIT $6"
+            }
+        };
+        let query = sqlx::query(sql)
+            .bind(tenant.as_str())
+            .bind(filter.device.map(DeviceId::as_str))
+            .bind(filter.state.map(PushState::as_str))
+            .bind(position)
+            .bind(id)
+            .bind(limit(rows_max));
+        deadline(query.fetch_all(&self.pool)).await?.iter().map(read_row).collect()
+    }
+
+    /// Claims pushes that are due, of all tenants, for the length of the lease; at most `rows_max`. What is
+    /// for a receiver that is disabled or gone is given up instead.
+    pub async fn claim(&self, rows_max: usize, lease: Duration) -> Result<Vec<Claimed>, StoreError> {
+        let now = now();
+        let lease_micros = i64::try_from(lease.as_micros()).unwrap_or(i64::MAX);
+        let query = sqlx::query(
+            "WITH due AS MATERIALIZED (
+                SELECT tenant, id, receiver FROM pushes WHERE state = 'waiting' AND due_at <= $1
+                ORDER BY due_at LIMIT $3 FOR UPDATE SKIP LOCKED
+             ), found AS MATERIALIZED (
+                SELECT d.tenant, d.id, r.name, r.kind, coalesce(r.enabled, false) AS enabled, r.disabled_reason
+                FROM due d LEFT JOIN receivers r ON r.tenant = d.tenant AND r.id = d.receiver
+             ), claimed AS (
+                UPDATE pushes p SET
+                    attempt = p.attempt + CASE WHEN f.enabled THEN 1 ELSE 0 END,
+                    due_at = CASE WHEN f.enabled THEN $2 ELSE p.due_at END,
+                    state = CASE WHEN f.enabled THEN 'waiting' ELSE 'dead' END,
+                    error = CASE WHEN f.enabled THEN p.error ELSE 'the receiver is disabled or gone' END,
+                    done_at = CASE WHEN f.enabled THEN NULL ELSE $1 END
+                FROM found f WHERE p.tenant = f.tenant AND p.id = f.id
+                RETURNING p.*, f.name, f.kind, f.enabled, f.disabled_reason
+             )
+             SELECT * FROM claimed WHERE enabled ORDER BY position, id",
+        )
+        .bind(now.to_datetime())
+        .bind(now.plus_micros(lease_micros).to_datetime())
+        .bind(limit(rows_max));
+        let rows = deadline(query.fetch_all(&self.pool)).await?;
+        rows.iter()
+            .map(|row| {
+                Ok(Claimed {
+                    tenant: row.tenant()?,
+                    push: read_push(row)?,
+                    receiver: read_named(row, "receiver")?,
+                    attempt: attempt(row)?,
+                })
+            })
+            .collect()
+    }
+
+    /// Writes what became of pushes. One that is delivered or dead already stays as it is.
+    pub async fn finish(&self, finished: &[Finished]) -> Result<(), StoreError> {
+        let now = now();
+        let parts: Vec<_> = finished.iter().map(|one| parts(&one.outcome, now)).collect();
+        let work = async {
+            let mut connection = self.pool.acquire().await?;
+            let mut transaction = connection.begin().await?;
+            let gone = finished.iter().filter_map(|one| match &one.outcome {
+                Outcome::ReceiverGone { error } => Some((one, error)),
+                _ => None,
+            });
+            for (one, error) in gone {
+                let receivers: Vec<Uuid> =
+                    sqlx::query_scalar("SELECT receiver FROM pushes WHERE tenant = $1 AND id = $2")
+                        .bind(one.tenant.as_str())
+                        .bind(one.id)
+                        .fetch_all(&mut *transaction)
+                        .await?;
+                for receiver in receivers {
+                    disable(&mut transaction, &one.tenant, receiver, error).await?;
+                }
+            }
+            sqlx::query(
+                "UPDATE pushes p SET state = f.state, status = f.status, error = f.error,
+                    due_at = coalesce(f.at, p.due_at), done_at = CASE WHEN f.state <> 'waiting' THEN $7 END
+                 FROM unnest($1::text[], $2::uuid[], $3::text[], $4::integer[], $5::text[], $6::timestamptz[])
+                    AS f (tenant, id, state, status, error, at)
+                 WHERE p.tenant = f.tenant AND p.id = f.id AND p.state = 'waiting'",
+            )
+            .bind(finished.iter().map(|one| one.tenant.as_str()).collect::<Vec<_>>())
+            .bind(finished.iter().map(|one| one.id).collect::<Vec<_>>())
+            .bind(parts.iter().map(|part| part.0.as_str()).collect::<Vec<_>>())
+            .bind(parts.iter().map(|part| part.1).collect::<Vec<_>>())
+            .bind(parts.iter().map(|part| part.2.as_deref()).collect::<Vec<_>>())
+            .bind(parts.iter().map(|part| part.3.map(Timestamp::to_datetime)).collect::<Vec<_>>())
+            .bind(now.to_datetime())
+            .execute(&mut *transaction)
+            .await?;
+            transaction.commit().await
+        };
+        deadline(work).await
+    }
+
+    /// When the next push can be claimed; none when none waits.
+    pub async fn next_due(&self) -> Result<Option<Timestamp>, StoreError> {
+        let sql = "SELECT due_at FROM pushes WHERE state = 'waiting' ORDER BY due_at LIMIT 1";
+        let row = deadline(sqlx::query(sql).fetch_optional(&self.pool)).await?;
+        row.map(|row| row.moment("due_at")).transpose()
+    }
+
+    /// Deletes pushes that were delivered or given up before `time`; answers how many.
+    pub async fn trim_pushes(&self, time: Timestamp) -> Result<u64, StoreError> {
+        let query = sqlx::query("DELETE FROM pushes WHERE state <> 'waiting' AND done_at < $1")
+            .bind(time.to_datetime());
+        Ok(deadline(query.execute(&self.pool)).await?.rows_affected())
+    }
+}
+
+/// Leases and retries are counted by the clock of this process, as the times of retries are made here.
+fn now() -> Timestamp {
+    SystemTime::now().into()
+}
+
+type Parts = (PushState, Option<i32>, Option<String>, Option<Timestamp>);
+
+/// State, status, error and time of the next attempt.
+fn parts(outcome: &Outcome, now: Timestamp) -> Parts {
+    match outcome {
+        Outcome::Delivered { status } => (PushState::Delivered, Some(i32::from(*status)), None, None),
+        Outcome::Retry { at, error } => {
+            (PushState::Waiting, None, Some(storable(error).into_owned()), Some((*at).max(now)))
+        }
+        Outcome::Dead { error } | Outcome::ReceiverGone { error } => {
+            (PushState::Dead, None, Some(storable(error).into_owned()), None)
+        }
+    }
+}
+
+fn attempt(row: &PgRow) -> Result<u32, StoreError> {
+    Ok(u32::try_from(row.try_get::<i32, _>("attempt")?).unwrap_or(0))
+}
+
+fn read_push(row: &PgRow) -> Result<Push, StoreError> {
+    Ok(Push {
+        id: row.try_get("id")?,
+        rule: row.try_get("rule")?,
+        receiver: row.try_get("receiver")?,
+        device: row.device()?,
+        position: row.position()?,
+        payload: row.try_get::<Json<serde_json::Value>, _>("payload")?.0,
+        created_at: row.moment("created_at")?,
+        deadline: row.moment("deadline")?,
+    })
+}
+
+fn read_row(row: &PgRow) -> Result<PushRow, StoreError> {
+    let state: &str = row.try_get("state")?;
+    let states = [PushState::Waiting, PushState::Delivered, PushState::Dead];
+    let state = states.into_iter().find(|known| known.as_str() == state);
+    Ok(PushRow {
+        push: read_push(row)?,
+        state: state.ok_or_else(|| StoreError::Corrupt("an unknown state of a push".into()))?,
+        attempt: attempt(row)?,
+        due_at: row.moment("due_at")?,
+        status: row.try_get::<Option<i32>, _>("status")?.and_then(|status| u16::try_from(status).ok()),
+        error: row.try_get("error")?,
+        done_at: row.time("done_at")?,
+    })
+}
