@@ -58,10 +58,6 @@ fn main() -> ExitCode {
 }
 
 fn start(command: Command) -> anyhow::Result<bool> {
-    tracing_subscriber::fmt()
-        .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
-        .with_writer(std::io::stderr)
-        .init();
     // reqwest is built without a provider of its own; an error only says that one is installed already.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;

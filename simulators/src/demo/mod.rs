@@ -77,7 +77,9 @@ async fn play(
     let serving = tokio::spawn(receivers::serve(listener, Arc::clone(&receiver), receiving));
 
     say(&format!("registering {} devices", arguments.devices));
-    let tokens = fleet::register(&api, arguments.devices).await?;
+    let registering = fleet::register(&api, arguments.devices);
+    let Some(tokens) = stop.run_until_cancelled(registering).await else { return Ok(false) };
+    let tokens = tokens?;
     setup::rules_and_receiver(&api, &receiver, receiver_address).await?;
     show::where_to_look(service, receiver_address);
 

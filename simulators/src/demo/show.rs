@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::service::Service;
@@ -48,22 +48,22 @@ pub(super) async fn live(
     loop {
         let left = length.map_or(SHOW_EVERY, |length| length.saturating_sub(started.elapsed()));
         let pause = tokio::time::sleep(left.min(SHOW_EVERY));
-        if left.is_zero() || stop.run_until_cancelled(pause).await.is_none() {
+        if stop.run_until_cancelled(pause).await.is_none() {
             return found_any;
         }
-        let Some(search) = stop.run_until_cancelled(api.search(QUERY)).await else { return found_any };
-        let search = match search {
-            Ok(found) => {
+        let search = match timeout(SHOW_EVERY, api.search(QUERY)).await {
+            Ok(Ok(found)) => {
                 found_any |= found.total > 0;
                 let first = found.items.first().and_then(|twin| twin.get("device")?.as_str());
-                format!("{} ({} ...)", grouped(found.total), first.unwrap_or("none"))
+                format!("finds {} ({} ...)", grouped(found.total), first.unwrap_or("none"))
             }
-            Err(error) => format!("fails: {error:#}"),
+            Ok(Err(error)) => format!("fails: {error:#}"),
+            Err(_) => format!("has no answer after {SHOW_EVERY:?}"),
         };
         let now = statistics.snapshot();
         let pushes = receiver.summary();
         let mut line = format!(
-            "{:>4} s  {} online  {} messages  {:.0}/s  PUBACK p99 {}  {QUERY} finds {search}  pushes {}",
+            "{:>4} s  {} online  {} messages  {:.0}/s  PUBACK p99 {}  {QUERY} {search}  pushes {}",
             started.elapsed().as_secs(),
             grouped(now.connected),
             grouped(now.acknowledged),
@@ -78,5 +78,8 @@ pub(super) async fn live(
             line.push_str(&format!("  (trouble: {trouble})"));
         }
         say(&line);
+        if length.is_some_and(|length| started.elapsed() >= length) {
+            return found_any;
+        }
     }
 }

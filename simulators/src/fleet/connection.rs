@@ -130,9 +130,13 @@ fn greet(life: &mut Life, client: &AsyncClient) {
     if life.device.kind == Kind::Thermostat {
         let _ = client.try_subscribe(format!("devices/{}/desired", life.device.id), QoS::AtLeastOnce);
     }
-    if !life.is_introduced() {
-        return;
+    if std::mem::replace(&mut life.was_connected, true) {
+        reconnected(life);
     }
+}
+
+/// A device that left a will tells that it is back.
+fn reconnected(life: &mut Life) {
     life.world.statistics.count(Count::Reconnect);
     if life.device.leaves_a_will() && !life.is_stopping() {
         life.report(Document::from_iter([("link".into(), "up".into())]));

@@ -31,6 +31,8 @@ pub(super) struct Life {
     pub(super) world: Arc<World>,
     pub(super) device: Device,
     pub(super) unacked: Unacked<Message>,
+    /// The service has admitted it before.
+    pub(super) was_connected: bool,
     chance: StdRng,
     /// The number of its last state message.
     seq: u64,
@@ -88,6 +90,7 @@ impl Life {
         let next_reading = world.clock.at(first);
         let mut life = Self {
             unacked: Unacked::new(),
+            was_connected: false,
             seq: 0,
             connect_at: first,
             next_reading,
@@ -202,11 +205,6 @@ impl Life {
         let message = state_message(self.device.kind, &self.world.run, self.seq, SystemTime::now(), patch);
         let about = About::State { seq: self.seq, hash: message.hash, first_sent: None };
         self.unacked.push(Message { payload: message.payload, about });
-    }
-
-    /// Whether it has said what it is.
-    pub(super) fn is_introduced(&self) -> bool {
-        self.seq > 0
     }
 
     /// It was told what it should be: it answers after a moment.

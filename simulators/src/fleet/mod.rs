@@ -33,6 +33,8 @@ mod life;
 mod connection;
 mod registration;
 mod statistics;
+#[cfg(test)]
+mod trial;
 
 pub(crate) use profile::Profile;
 pub(crate) use registration::register;

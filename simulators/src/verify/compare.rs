@@ -7,7 +7,7 @@ use crate::ledger::hash::Hash;
 
 /// A row of history that says it is a publish of the ledger's device.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Copy {
+pub(crate) struct Row {
     /// The number of the run in the ledger.
     pub(crate) run: usize,
     /// Its number within the run.
@@ -69,23 +69,23 @@ impl Tally {
 /// Compares the publishes of one device, by run and seq, with the rows of its history, oldest first.
 ///
 /// Content counts for the first row of a publish, order for the first rows within a run.
-pub(crate) fn compare(device: &str, publishes: &BTreeMap<(usize, u64), Publish>, copies: &[Copy]) -> Tally {
+pub(crate) fn compare(device: &str, publishes: &BTreeMap<(usize, u64), Publish>, rows: &[Row]) -> Tally {
     let mut tally = Tally::default();
     let mut first: HashMap<(usize, u64), Hash> = HashMap::with_capacity(publishes.len());
     let mut highest: HashMap<usize, u64> = HashMap::new();
-    for copy in copies {
-        if first.contains_key(&(copy.run, copy.seq)) {
+    for row in rows {
+        if first.contains_key(&(row.run, row.seq)) {
             tally.duplicated += 1;
-            tally.faults.push(format!("{device}: seq {} is there again", copy.seq));
+            tally.faults.push(format!("{device}: seq {} is there again", row.seq));
             continue;
         }
-        first.insert((copy.run, copy.seq), copy.hash);
-        let highest = highest.entry(copy.run).or_insert(copy.seq);
-        if copy.seq < *highest {
+        first.insert((row.run, row.seq), row.hash);
+        let highest = highest.entry(row.run).or_insert(row.seq);
+        if row.seq < *highest {
             tally.reordered += 1;
-            tally.faults.push(format!("{device}: seq {} comes after seq {highest}", copy.seq));
+            tally.faults.push(format!("{device}: seq {} comes after seq {highest}", row.seq));
         }
-        *highest = copy.seq.max(*highest);
+        *highest = row.seq.max(*highest);
     }
     for (key, publish) in publishes {
         let found = first.get(key);
@@ -115,17 +115,17 @@ mod tests {
         acknowledged.iter().enumerate().map(publish).collect()
     }
 
-    fn copies(seqs: &[u64]) -> Vec<Copy> {
-        seqs.iter().map(|seq| Copy { run: 0, seq: *seq, hash: Hash(*seq) }).collect()
+    fn rows(seqs: &[u64]) -> Vec<Row> {
+        seqs.iter().map(|seq| Row { run: 0, seq: *seq, hash: Hash(*seq) }).collect()
     }
 
     fn line(acknowledged: &[bool], seqs: &[u64]) -> String {
-        compare("d", &publishes(acknowledged), &copies(seqs)).line()
+        compare("d", &publishes(acknowledged), &rows(seqs)).line()
     }
 
     #[test]
     fn a_history_as_it_should_be_is_clean() {
-        let tally = compare("d", &publishes(&[true, true, true]), &copies(&[1, 2, 3]));
+        let tally = compare("d", &publishes(&[true, true, true]), &rows(&[1, 2, 3]));
         assert_eq!(tally.line(), "published 3 acked 3 committed 3 lost 0 duplicated 0 reordered 0");
         assert!(tally.is_clean() && tally.faults.is_empty());
     }
@@ -151,7 +151,7 @@ mod tests {
             "published 3 acked 1 committed 2 lost 0 duplicated 0 reordered 0"
         );
         // Even so it may not be there twice.
-        let tally = compare("d", &publishes(&acknowledged), &copies(&[1, 2, 2]));
+        let tally = compare("d", &publishes(&acknowledged), &rows(&[1, 2, 2]));
         assert!(!tally.is_clean());
     }
 
@@ -169,7 +169,7 @@ mod tests {
 
     #[test]
     fn altered_content_is_lost_content() {
-        let mut altered = copies(&[1, 2, 3]);
+        let mut altered = rows(&[1, 2, 3]);
         altered[1].hash = Hash(99);
         let tally = compare("d", &publishes(&[true; 3]), &altered);
         assert_eq!((tally.lost, tally.committed, tally.duplicated), (1, 2, 0));
@@ -180,9 +180,9 @@ mod tests {
     fn runs_are_compared_each_for_itself() {
         let mut both = publishes(&[true, true]);
         both.insert((1, 1), Publish { hash: Hash(7), acknowledged: true, sendings: 2 });
-        let mut rows = copies(&[1, 2]);
-        rows.push(Copy { run: 1, seq: 1, hash: Hash(7) });
-        let tally = compare("d", &both, &rows);
+        let mut both_rows = rows(&[1, 2]);
+        both_rows.push(Row { run: 1, seq: 1, hash: Hash(7) });
+        let tally = compare("d", &both, &both_rows);
         assert!(tally.is_clean());
         assert_eq!(tally.redelivered, 1);
     }
@@ -198,12 +198,12 @@ mod tests {
         /// Any subset of rows taken away loses exactly the acknowledged ones among them.
         #[test]
         fn each_missing_row_is_counted_once(
-            rows in proptest::collection::vec((proptest::bool::ANY, proptest::bool::ANY), 0..60)
+            fates in proptest::collection::vec((proptest::bool::ANY, proptest::bool::ANY), 0..60)
         ) {
-            let acknowledged: Vec<bool> = rows.iter().map(|(acknowledged, _)| *acknowledged).collect();
-            let kept: Vec<u64> = (1..).zip(&rows).filter(|(_, (_, kept))| *kept).map(|(seq, _)| seq).collect();
-            let tally = compare("d", &publishes(&acknowledged), &copies(&kept));
-            let expected = rows.iter().filter(|(acknowledged, kept)| *acknowledged && !*kept).count() as u64;
+            let acknowledged: Vec<bool> = fates.iter().map(|(acknowledged, _)| *acknowledged).collect();
+            let kept: Vec<u64> = (1..).zip(&fates).filter(|(_, (_, kept))| *kept).map(|(seq, _)| seq).collect();
+            let tally = compare("d", &publishes(&acknowledged), &rows(&kept));
+            let expected = fates.iter().filter(|(acknowledged, kept)| *acknowledged && !*kept).count() as u64;
             proptest::prop_assert_eq!(tally.lost, expected);
             proptest::prop_assert_eq!(tally.committed, kept.len() as u64);
             proptest::prop_assert_eq!((tally.duplicated, tally.reordered), (0, 0));

@@ -1,6 +1,7 @@
 //! `verify`: reads the ledger, asks the service for the history of each device in it, and compares.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::Context;
 use futures::{StreamExt, TryStreamExt};
@@ -12,9 +13,7 @@ use crate::terminal::{complain, say};
 
 mod compare;
 
-pub(crate) use compare::Tally;
-
-use compare::{Copy, compare};
+pub(crate) use compare::{Row, Tally, compare};
 
 /// Devices whose history is read at the same time.
 const DEVICES_AT_ONCE: usize = 8;
@@ -56,21 +55,21 @@ pub(crate) async fn run(api: &Api, path: &Path) -> anyhow::Result<Tally> {
         .map(|(device, publishes)| async move {
             let history =
                 api.history(device).await.with_context(|| format!("read the history of {device}"))?;
-            let copies: Vec<Copy> = history.iter().filter_map(|item| copy_of(item, runs)).collect();
-            anyhow::Ok(compare(device, publishes, &copies))
+            let rows: Vec<Row> = history.iter().filter_map(|item| row_of(item, runs)).collect();
+            anyhow::Ok(compare(device, publishes, &rows))
         })
         .buffer_unordered(DEVICES_AT_ONCE)
         .try_fold(Tally::default(), |sum, tally| async move { Ok(sum.plus(tally, FAULTS_TOLD)) })
         .await
 }
 
-/// The row of history as a copy of a publish; none when it isn't from one of these runs.
-fn copy_of(item: &HistoryItem, runs: &[std::sync::Arc<str>]) -> Option<Copy> {
+/// The row of history that is a publish; none when it isn't from one of these runs.
+fn row_of(item: &HistoryItem, runs: &[Arc<str>]) -> Option<Row> {
     if item.kind != "state" {
         return None;
     }
     let run = item.patch.get("run").and_then(Value::as_str)?;
-    Some(Copy {
+    Some(Row {
         run: runs.iter().position(|known| **known == *run)?,
         seq: item.patch.get("seq").and_then(Value::as_u64)?,
         hash: hash::of_patch(&item.patch),
