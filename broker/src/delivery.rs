@@ -1,12 +1,18 @@
 //! A message on its way to be made durable, and the receipt that travels with it.
 
 use std::borrow::Cow;
-use std::sync::Arc;
+use std::fmt;
+use std::sync::{Arc, Weak};
 use std::time::SystemTime;
 
 use bytes::Bytes;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use crate::Client;
+use crate::broker::Hub;
+use crate::ending::Ending;
+use crate::peer::Peer;
+use crate::receipts::Answer;
+use crate::{Client, Publication};
 
 /// One thing that a client did which somebody behind the broker must know of. Deliveries of one connection
 /// arrive in the order in which it did them, `Connected` first and `Disconnected` last.
@@ -70,15 +76,95 @@ pub enum Refused {
 }
 
 /// The promise to answer a client. Resolve it exactly once; dropped without an answer it closes the
-/// connection, so that the client sends the message again.
+/// connection, so that the client sends the message again. Until then it holds the bytes of the message in the
+/// total of what is in flight. At quality 0, and for `Connected` and `Disconnected`, no answer is sent, and a
+/// drop closes nothing.
 pub struct Receipt {
-    _private: (),
+    promise: Promise,
+    /// What becomes of an accepted publish besides: subscribers on the same topic see it.
+    echo: Option<Box<Echo>>,
+    /// Given back when the receipt goes.
+    _bytes: Option<OwnedSemaphorePermit>,
+}
+
+enum Promise {
+    /// Nobody waits.
+    Nothing,
+    /// A place in the line of a connection.
+    Slot { peer: Arc<Peer>, number: u64 },
+    /// Whoever asked for it with [`Receipt::watched`].
+    Watcher(oneshot::Sender<Result<(), Refused>>),
+}
+
+struct Echo {
+    hub: Weak<Hub>,
+    client: Arc<Client>,
+    publication: Publication,
 }
 
 impl Receipt {
+    /// A receipt of no MQTT connection: its answer goes to the other end, which sees an error if it is dropped.
+    /// For other entries than MQTT, and for tests of what stands behind the broker.
+    pub fn watched() -> (Self, oneshot::Receiver<Result<(), Refused>>) {
+        let (sender, receiver) = oneshot::channel();
+        (Self { promise: Promise::Watcher(sender), echo: None, _bytes: None }, receiver)
+    }
+
+    /// A receipt that promises nothing, but holds these bytes.
+    pub(crate) fn unanswered(bytes: Option<OwnedSemaphorePermit>) -> Self {
+        Self { promise: Promise::Nothing, echo: None, _bytes: bytes }
+    }
+
+    /// A receipt for a slot in the line of a connection, with the bytes of the message.
+    pub(crate) fn in_line(peer: Arc<Peer>, number: u64, bytes: OwnedSemaphorePermit) -> Self {
+        Self { promise: Promise::Slot { peer, number }, echo: None, _bytes: Some(bytes) }
+    }
+
+    /// Once accepted, the message is also published to those who subscribed to its topic.
+    pub(crate) fn echoed(mut self, hub: Weak<Hub>, client: Arc<Client>, publication: Publication) -> Self {
+        self.echo = Some(Box::new(Echo { hub, client, publication }));
+        self
+    }
+
     /// The message is durable: acknowledge it.
-    pub fn accept(self) {}
+    pub fn accept(mut self) {
+        if let Some(echo) = self.echo.take()
+            && let Some(hub) = echo.hub.upgrade()
+        {
+            hub.fan_out(&echo.client.realm, &echo.publication, Some(echo.client.connection));
+        }
+        self.resolve(Ok(()));
+    }
 
     /// The message was refused, and will never be applied: acknowledge it with the reason.
-    pub fn refuse(self, _why: Refused) {}
+    pub fn refuse(mut self, why: Refused) {
+        self.resolve(Err(why));
+    }
+
+    fn resolve(&mut self, answer: Answer) {
+        match std::mem::replace(&mut self.promise, Promise::Nothing) {
+            Promise::Nothing => {}
+            Promise::Slot { peer, number } => peer.resolve(number, answer),
+            // Who no longer listens needs no answer.
+            Promise::Watcher(watcher) => drop(watcher.send(answer)),
+        }
+    }
+}
+
+impl Drop for Receipt {
+    fn drop(&mut self) {
+        if let Promise::Slot { peer, .. } = &self.promise {
+            peer.end(Ending::NotStored);
+        }
+    }
+}
+
+impl fmt::Debug for Receipt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.promise {
+            Promise::Nothing => "Receipt(unanswered)",
+            Promise::Slot { .. } => "Receipt(in line)",
+            Promise::Watcher(_) => "Receipt(watched)",
+        })
+    }
 }

@@ -3,14 +3,39 @@
 //! This crate knows MQTT 3.1.1 and 5. It knows no device and no database: who may do what, and what becomes
 //! of a message, is decided by whoever started it.
 //!
+//! What it promises: a publish to one of the service's own topics is acknowledged when its receipt resolves, not
+//! before, and in the order of arrival; everything that waits is bounded, and at a bound the socket isn't read.
+//!
+//! What whoever starts it gives and gets:
+//! - [`config`]: `Config`, where to listen, and a limit on everything
 //! - [`access`]: `Access`, who may connect, and `Grants`, what a client may do
 //! - [`sessions`]: `Sessions`, what must outlive a connection, and what a new subscriber sees first
 //! - [`delivery`]: `Delivery`, a message on its way to be made durable, and its `Receipt`
+//! - [`broker`]: `Broker`, the handle: publish, disconnect, stop
+//!
+//! The way of a message: `listener` accepts a socket, `connection` reads packets from it, `topics` says where a
+//! publish belongs, `receipts` keeps the line of those that wait for their acknowledgement. The way back: `tree`
+//! finds who subscribed to one of the service's own topics, `outbox` is what waits for one subscriber, `peer` is
+//! what others may touch of a connection, `registry` knows them all, `ending` says why one is over.
 
+pub mod config;
 pub mod access;
 pub mod sessions;
 pub mod delivery;
+pub mod broker;
+mod listener;
+mod connection;
+mod topics;
+mod receipts;
+mod tree;
+mod outbox;
+mod peer;
+mod registry;
+mod ending;
+mod meters;
 
-pub use access::{Access, Client, Denied, Grants, Hello};
+pub use access::{Access, Admitted, Client, Denied, Grants, Hello};
+pub use broker::Broker;
+pub use config::Config;
 pub use delivery::{Delivery, Event, QoS, Receipt, Refused};
 pub use sessions::{Publication, Sessions};

@@ -1,0 +1,178 @@
+//! The handle of a running broker, and what all its connections share.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, AtomicUsize};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::ending::Ending;
+use crate::meters::Meters;
+use crate::outbox::{Letter, Posted};
+use crate::registry::Registry;
+use crate::tree::Tree;
+use crate::{Access, Config, Delivery, Publication, Sessions, listener};
+
+/// How often the gauges are set.
+const GAUGES_PERIOD: Duration = Duration::from_secs(1);
+/// How long connections may take to close once an orderly stop ran out of time.
+const ABANDONED_DEADLINE: Duration = Duration::from_secs(1);
+
+/// A running broker. Cheap to clone; it runs until [`Broker::stop`].
+#[derive(Clone)]
+pub struct Broker(Arc<Hub>);
+
+impl Broker {
+    /// Listens, and serves who connects. Deliveries leave through the bounded channel; while it is full, or
+    /// too many bytes are in flight, no publish is accepted.
+    ///
+    /// # Errors
+    /// When the address can't be bound.
+    pub async fn start(
+        config: Config,
+        access: Arc<dyn Access>,
+        sessions: Arc<dyn Sessions>,
+        deliveries: mpsc::Sender<Delivery>,
+    ) -> std::io::Result<Self> {
+        let listener = listener::bind(config.listen)?;
+        let address = listener.local_addr()?;
+        let hub = Arc::new_cyclic(|this| Hub {
+            this: Weak::clone(this),
+            address,
+            bytes: Arc::new(Semaphore::new(config.bytes_in_flight_max)),
+            partial_bytes: AtomicUsize::new(0),
+            config,
+            access,
+            sessions,
+            deliveries,
+            registry: Registry::default(),
+            tree: Tree::default(),
+            meters: Meters::new(),
+            tasks: TaskTracker::new(),
+            stopping: CancellationToken::new(),
+            abandoned: CancellationToken::new(),
+            last_connection: AtomicU64::new(0),
+        });
+        hub.tasks.spawn(listener::accept(Arc::clone(&hub), listener));
+        hub.tasks.spawn(Arc::clone(&hub).show_gauges());
+        Ok(Self(hub))
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.0.address
+    }
+
+    /// Sends a message of the service to everyone in the realm whose subscription matches and whose grants
+    /// allow it. Never blocks, and is bounded for each connection. Returns how many it is on its way to. Only
+    /// for the service's own topics: others have no subscriptions here.
+    pub fn publish(&self, realm: &str, publication: &Publication) -> usize {
+        self.0.fan_out(realm, publication, None)
+    }
+
+    /// Would [`Broker::publish`] find anybody? Lets a caller skip making a payload.
+    pub fn has_subscriber(&self, realm: &str, topic: &str) -> bool {
+        self.0.tree.any(realm, topic)
+    }
+
+    /// Ends all connections that act for a name, e.g. of a device that was removed. Returns how many. A v5
+    /// client is told that it was an administrative action (0x98).
+    pub fn disconnect(&self, realm: &str, name: &str) -> usize {
+        let peers = self.0.registry.named(realm, name);
+        peers.iter().for_each(|peer| peer.end(Ending::Administrative));
+        peers.len()
+    }
+
+    /// How many connections are open.
+    pub fn connections(&self) -> usize {
+        self.0.registry.len()
+    }
+
+    /// Bytes of publishes that wait for their receipts, over all connections.
+    pub fn bytes_in_flight(&self) -> usize {
+        self.0.bytes_in_flight()
+    }
+
+    /// Stops in order: refuses new connections, reads no more, lets receipts resolve and acknowledgements
+    /// leave, tells v5 clients that the server shuts down (0x8B), and closes. What isn't done within the
+    /// deadline is closed as it is; at most a second later this returns.
+    pub async fn stop(&self, deadline: Duration) {
+        let hub = &self.0;
+        hub.stopping.cancel();
+        hub.registry.all().iter().for_each(|peer| peer.stop());
+        hub.tasks.close();
+        if tokio::time::timeout(deadline, hub.tasks.wait()).await.is_ok() {
+            return;
+        }
+        tracing::warn!(connections = hub.registry.len(), "the broker stops with publishes unacknowledged");
+        hub.registry.all().iter().for_each(|peer| peer.end(Ending::Stopping));
+        hub.abandoned.cancel();
+        if tokio::time::timeout(ABANDONED_DEADLINE, hub.tasks.wait()).await.is_err() {
+            tracing::error!(connections = hub.registry.len(), "connections that don't end");
+        }
+    }
+}
+
+/// What all connections share.
+pub(crate) struct Hub {
+    /// For what outlives a call but must not keep the broker alive.
+    pub(crate) this: Weak<Hub>,
+    pub(crate) address: SocketAddr,
+    pub(crate) config: Config,
+    pub(crate) access: Arc<dyn Access>,
+    pub(crate) sessions: Arc<dyn Sessions>,
+    pub(crate) deliveries: mpsc::Sender<Delivery>,
+    pub(crate) registry: Registry,
+    pub(crate) tree: Tree,
+    pub(crate) meters: Meters,
+    /// One permit a byte of what may be in flight.
+    pub(crate) bytes: Arc<Semaphore>,
+    /// Bytes that are read but not yet accepted.
+    pub(crate) partial_bytes: AtomicUsize,
+    pub(crate) tasks: TaskTracker,
+    /// No new connections, no more reading.
+    pub(crate) stopping: CancellationToken,
+    /// The orderly stop ran out of time: wait for nothing.
+    pub(crate) abandoned: CancellationToken,
+    pub(crate) last_connection: AtomicU64,
+}
+
+impl Hub {
+    /// Posts a message to everyone whose subscription matches and whose grants allow it, except to the
+    /// connection that it is from, if that one doesn't want to hear itself.
+    pub(crate) fn fan_out(&self, realm: &str, publication: &Publication, from: Option<u64>) -> usize {
+        let mut count = 0;
+        self.tree.matching(realm, &publication.topic, |subscription| {
+            let client = &subscription.peer.client;
+            let echo = subscription.no_local && from == Some(client.connection);
+            if echo || !client.grants.may_receive(&publication.topic) {
+                return;
+            }
+            // Who is already subscribed sees a live message, whether or not it is kept (MQTT 5, 3.3.1.3).
+            let retain = publication.retain && subscription.keep_retain;
+            let letter = Letter::new(publication, subscription.qos, retain);
+            if subscription.peer.post(letter, self.config.outbox_bytes_max) == Posted::Queued {
+                count += 1;
+            }
+        });
+        count
+    }
+
+    pub(crate) fn bytes_in_flight(&self) -> usize {
+        self.config.bytes_in_flight_max.saturating_sub(self.bytes.available_permits())
+    }
+
+    async fn show_gauges(self: Arc<Self>) {
+        let mut period = tokio::time::interval(GAUGES_PERIOD);
+        while self.stopping.run_until_cancelled(period.tick()).await.is_some() {
+            #[expect(clippy::cast_precision_loss, reason = "below 2^53")]
+            {
+                self.meters.connections.set(self.registry.len() as f64);
+                self.meters.bytes_in_flight.set(self.bytes_in_flight() as f64);
+            }
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! What the broker is told when it starts: where to listen, which topics are the service's own, and a limit on
+//! everything.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// Configuration of a broker. The default listens on a free port of the loopback interface.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where to listen; port 0 takes a free one, see [`crate::Broker::address`].
+    pub listen: SocketAddr,
+    /// Prefixes of the topics that are the service's own, e.g. `devices/`. A publish there becomes a delivery and
+    /// is acknowledged when its receipt resolves; all other topics go through the router.
+    pub own_topics: Vec<String>,
+    /// Longest packet of an admitted client, in bytes.
+    pub packet_bytes_max: usize,
+    /// Most publishes of one connection that wait for their receipts. Announced to v5 clients as Receive Maximum.
+    pub unacknowledged_max: u16,
+    /// Total of all publishes, of all connections, that wait for their receipts, in bytes.
+    pub bytes_in_flight_max: usize,
+    /// Total of what is read but not yet accepted, half sent packets above all, of all connections, in bytes.
+    /// The first few KiB of each connection don't count.
+    pub partial_bytes_max: usize,
+    /// How long a packet may take from its first byte to its last.
+    pub packet_deadline: Duration,
+    /// How long a client may take from connecting to being admitted.
+    pub connect_timeout: Duration,
+    /// How long a client may read nothing of what waits for it.
+    pub write_deadline: Duration,
+    /// Most connections; more are told that the server is busy.
+    pub connections_max: usize,
+    /// Most bytes that wait for one slow subscriber.
+    pub outbox_bytes_max: usize,
+    /// Longest topic or filter, in bytes.
+    pub topic_bytes_max: usize,
+    /// Most levels of a topic or filter.
+    pub topic_levels_max: usize,
+    /// Most subscriptions of one connection.
+    pub subscriptions_max: usize,
+    /// Most distinct topics that the router is shown: it never forgets one.
+    pub router_topics_max: usize,
+    /// Most distinct filters that the router is shown: it keeps a log of recent messages for each.
+    pub router_filters_max: usize,
+    /// Most connections that subscribe to routed topics at one time.
+    pub router_links_max: usize,
+    /// Total of all retained messages on routed topics, in bytes.
+    pub retained_bytes_max: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            own_topics: Vec::new(),
+            packet_bytes_max: 256 * 1024,
+            unacknowledged_max: 100,
+            bytes_in_flight_max: 64 * 1024 * 1024,
+            partial_bytes_max: 32 * 1024 * 1024,
+            packet_deadline: Duration::from_secs(10),
+            connect_timeout: Duration::from_secs(10),
+            write_deadline: Duration::from_secs(30),
+            connections_max: 100_000,
+            outbox_bytes_max: 256 * 1024,
+            topic_bytes_max: 512,
+            topic_levels_max: 16,
+            subscriptions_max: 50,
+            router_topics_max: 10_000,
+            router_filters_max: 1_000,
+            router_links_max: 5_000,
+            retained_bytes_max: 16 * 1024 * 1024,
+        }
+    }
+}
+
+impl Config {
+    /// Is this one of the service's own topics?
+    pub(crate) fn is_own(&self, topic: &str) -> bool {
+        self.own_topics.iter().any(|prefix| topic.starts_with(prefix.as_str()))
+    }
+}

@@ -1,0 +1,258 @@
+//! From the first byte of a client to its CONNACK: who it is, whether it may connect, and from which older
+//! connection it takes over.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::SystemTime;
+
+use mqtt_protocol_core::mqtt::connection::Version;
+use mqtt_protocol_core::mqtt::packet::{
+    AssignedClientIdentifier, MaximumPacketSize, Packet, Property, ReceiveMaximum, SessionExpiryInterval,
+    SharedSubscriptionAvailable, SubscriptionIdentifierAvailable, v3_1_1, v5_0,
+};
+use mqtt_protocol_core::mqtt::result_code::{ConnectReasonCode, ConnectReturnCode, MqttError};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout_at};
+
+use super::codec::Codec;
+use super::frame::{self, Frame, Kind};
+use super::seat::Seat;
+use super::socket;
+use super::wish::Wish;
+use crate::broker::Hub;
+use crate::ending::Ending;
+use crate::peer::Peer;
+use crate::{Client, Delivery, Denied, Event, Hello, Receipt, meters, topics};
+
+/// Longest CONNECT, in bytes: nobody has shown a password yet.
+const CONNECT_BYTES_MAX: usize = 8 * 1024;
+/// Longest client id, in bytes.
+const CLIENT_ID_BYTES_MAX: usize = 256;
+
+/// A client that was let in and has its CONNACK in the output.
+pub(super) struct Admitted {
+    pub(super) codec: Codec,
+    pub(super) seat: Seat,
+    pub(super) wish: Wish,
+    /// What came behind the CONNECT.
+    pub(super) input: Vec<u8>,
+}
+
+/// Why a client isn't let in.
+enum Rejected {
+    /// Without a word: it said nothing, or nothing that is MQTT.
+    Silently(&'static str),
+    /// The codec has put the answer into the output.
+    Answered,
+    /// With a code (MQTT 5, 3.2.2.2; 3.1.1, 3.2.2.3).
+    With(ConnectReasonCode),
+}
+
+impl From<Denied> for Rejected {
+    fn from(denied: Denied) -> Self {
+        Self::With(match denied {
+            Denied::Credentials => ConnectReasonCode::BadUserNameOrPassword,
+            Denied::NotAuthorized => ConnectReasonCode::NotAuthorized,
+            Denied::Unavailable => ConnectReasonCode::ServerUnavailable,
+        })
+    }
+}
+
+/// Hears a client out and lets it in, or tells it why not.
+pub(super) async fn greet(hub: &Arc<Hub>, stream: &mut TcpStream, address: SocketAddr) -> Option<Admitted> {
+    let deadline = Instant::now() + hub.config.connect_timeout;
+    let mut codec = Codec::new();
+    let rejected = match hear(stream, &mut codec, deadline).await {
+        Ok((wish, input)) => match admit(hub, &wish, address, deadline).await {
+            Ok(seat) => match codec.send(connack(hub, &wish, &seat)?) {
+                Ok(()) => return Some(Admitted { codec, seat, wish, input }),
+                Err(_) => Rejected::Silently("connack"),
+            },
+            Err(rejected) => rejected,
+        },
+        Err(rejected) => rejected,
+    };
+    let reason = match rejected {
+        Rejected::Silently(reason) => reason,
+        Rejected::Answered => "malformed connect",
+        Rejected::With(code) => {
+            if let Some(packet) = refusal(codec.version(), code) {
+                codec.send(packet).ok();
+            }
+            word(code)
+        }
+    };
+    meters::refused(reason);
+    tracing::info!(%address, reason, "a client isn't let in");
+    socket::say_goodbye(stream, codec.output).await;
+    None
+}
+
+/// Reads until the CONNECT is complete.
+async fn hear(stream: &TcpStream, codec: &mut Codec, deadline: Instant) -> Result<(Wish, Vec<u8>), Rejected> {
+    let mut input = Vec::new();
+    let len = loop {
+        match timeout_at(deadline, stream.readable()).await {
+            Err(_) => return Err(Rejected::Silently("connect timeout")),
+            Ok(Err(_)) => return Err(Rejected::Silently("closed before connect")),
+            Ok(Ok(())) => {}
+        }
+        match socket::read(stream, &mut input, CONNECT_BYTES_MAX) {
+            Ok(0) => return Err(Rejected::Silently("closed before connect")),
+            Ok(_) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => continue,
+            Err(_) => return Err(Rejected::Silently("closed before connect")),
+        }
+        match frame::next(&input, CONNECT_BYTES_MAX) {
+            _ if input[0] >> 4 != Kind::CONNECT.number() => return Err(Rejected::Silently("not a connect")),
+            Ok(Frame::Whole { len, .. }) => break len,
+            Ok(Frame::Part) => {}
+            Err(_) => return Err(Rejected::Silently("malformed connect")),
+        }
+    };
+    let received = codec.receive(&input[..len]);
+    let rest = input.split_off(len);
+    match received {
+        Ok(Some(Packet::V3_1_1Connect(connect))) => Ok((Wish::from_v3(&connect), rest)),
+        Ok(Some(Packet::V5_0Connect(connect))) => Ok((Wish::from_v5(&connect), rest)),
+        Err(MqttError::UnsupportedProtocolVersion) => {
+            // The codec has no version to answer in. Before 3.1.1 there was only 3.1, which has its code; what
+            // comes after 5 may understand that of 5.
+            let level = input.get(8).copied().unwrap_or_default();
+            let answer: &[u8] = if level > 5 { &[0x20, 3, 0, 0x84, 0] } else { &[0x20, 2, 0, 1] };
+            codec.output.extend_from_slice(answer);
+            Err(Rejected::Answered)
+        }
+        _ => Err(Rejected::Answered),
+    }
+}
+
+/// Decides whether a client may connect, and gives it its seat.
+async fn admit(
+    hub: &Arc<Hub>,
+    wish: &Wish,
+    address: SocketAddr,
+    deadline: Instant,
+) -> Result<Seat, Rejected> {
+    if hub.stopping.is_cancelled() || hub.registry.len() >= hub.config.connections_max {
+        return Err(Rejected::With(ConnectReasonCode::ServerBusy));
+    }
+    let unidentified = wish.client_id.is_empty() && !wish.may_be_assigned_id;
+    if unidentified || wish.client_id.len() > CLIENT_ID_BYTES_MAX {
+        return Err(Rejected::With(ConnectReasonCode::ClientIdentifierNotValid));
+    }
+    if wish.authentication_method {
+        return Err(Rejected::With(ConnectReasonCode::BadAuthenticationMethod));
+    }
+    let hello = Hello {
+        peer: address,
+        client_id: wish.client_id.clone(),
+        user_name: wish.user_name.clone(),
+        password: wish.password.clone(),
+    };
+    let admitted =
+        timeout_at(deadline, hub.access.connect(&hello)).await.unwrap_or(Err(Denied::Unavailable))?;
+    if let Some(will) = &wish.will {
+        match topics::check_topic(&will.topic, &hub.config) {
+            Ok(()) if admitted.grants.may_publish(&will.topic) => {}
+            Ok(()) | Err(topics::BadTopic::Reserved) => return Err(Denied::NotAuthorized.into()),
+            Err(_) => return Err(Rejected::With(ConnectReasonCode::TopicNameInvalid)),
+        }
+    }
+    let client = Arc::new(Client {
+        realm: admitted.realm,
+        name: admitted.name,
+        client_id: if wish.client_id.is_empty() { assigned_id() } else { wish.client_id.as_str().into() },
+        connection: hub.last_connection.fetch_add(1, Ordering::Relaxed) + 1,
+        grants: admitted.grants,
+    });
+    take_seat(hub, client, deadline).await
+}
+
+/// Enters the client, and waits until the connection is gone that it takes over from: the last delivery of that
+/// one comes before the first of this one.
+async fn take_seat(hub: &Arc<Hub>, client: Arc<Client>, deadline: Instant) -> Result<Seat, Rejected> {
+    let peer = Peer::new(client);
+    let predecessor = hub.registry.enter(&peer);
+    let seat = Seat::new(Arc::clone(hub), peer, predecessor);
+    let entered = async {
+        seat.predecessor_gone().await;
+        hub.deliveries.reserve().await
+    };
+    match timeout_at(deadline, entered).await {
+        Ok(Ok(place)) => {
+            place.send(Delivery {
+                client: Arc::clone(&seat.peer().client),
+                event: Event::Connected,
+                received_at: SystemTime::now(),
+                receipt: Receipt::unanswered(None),
+            });
+            Ok(seat)
+        }
+        Ok(Err(_)) | Err(_) => {
+            // Whoever waits for this seat in turn must not overtake the one that this seat waited for.
+            seat.peer().end(Ending::Stopping);
+            seat.vacate_later();
+            Err(Denied::Unavailable.into())
+        }
+    }
+}
+
+fn assigned_id() -> Arc<str> {
+    format!("auto-{:032x}", rand::random::<u128>()).into()
+}
+
+/// The CONNACK of a client that is let in. Sessions don't outlive a connection yet, and a v5 client that asked
+/// for that is told so.
+fn connack(hub: &Hub, wish: &Wish, seat: &Seat) -> Option<Packet> {
+    if !wish.v5 {
+        let connack =
+            v3_1_1::Connack::builder().session_present(false).return_code(ConnectReturnCode::Accepted);
+        return connack.build().ok().map(Into::into);
+    }
+    let packet_bytes_max = u32::try_from(hub.config.packet_bytes_max).unwrap_or(u32::MAX);
+    let mut properties: Vec<Property> = vec![
+        ReceiveMaximum::new(hub.config.unacknowledged_max.max(1)).ok()?.into(),
+        MaximumPacketSize::new(packet_bytes_max).ok()?.into(),
+        SubscriptionIdentifierAvailable::new(0).ok()?.into(),
+        SharedSubscriptionAvailable::new(1).ok()?.into(),
+    ];
+    if wish.session_expiry {
+        properties.push(SessionExpiryInterval::new(0).ok()?.into());
+    }
+    if wish.client_id.is_empty() {
+        properties.push(AssignedClientIdentifier::new(&*seat.peer().client.client_id).ok()?.into());
+    }
+    let connack = v5_0::Connack::builder().session_present(false).reason_code(ConnectReasonCode::Success);
+    connack.props(properties).build().ok().map(Into::into)
+}
+
+/// The CONNACK of a client that isn't. 3.1.1 has fewer codes.
+fn refusal(version: Version, code: ConnectReasonCode) -> Option<Packet> {
+    if version == Version::V5_0 {
+        let connack = v5_0::Connack::builder().session_present(false).reason_code(code);
+        return connack.build().ok().map(Into::into);
+    }
+    let code = match code {
+        ConnectReasonCode::ClientIdentifierNotValid => ConnectReturnCode::IdentifierRejected,
+        ConnectReasonCode::BadUserNameOrPassword => ConnectReturnCode::BadUserNameOrPassword,
+        ConnectReasonCode::ServerUnavailable | ConnectReasonCode::ServerBusy => {
+            ConnectReturnCode::ServerUnavailable
+        }
+        _ => ConnectReturnCode::NotAuthorized,
+    };
+    v3_1_1::Connack::builder().session_present(false).return_code(code).build().ok().map(Into::into)
+}
+
+fn word(code: ConnectReasonCode) -> &'static str {
+    match code {
+        ConnectReasonCode::BadUserNameOrPassword => "credentials",
+        ConnectReasonCode::ServerUnavailable => "unavailable",
+        ConnectReasonCode::ServerBusy => "busy",
+        ConnectReasonCode::ClientIdentifierNotValid => "client id",
+        ConnectReasonCode::TopicNameInvalid => "will topic",
+        ConnectReasonCode::BadAuthenticationMethod => "authentication method",
+        _ => "not authorized",
+    }
+}

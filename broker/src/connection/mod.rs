@@ -1,0 +1,294 @@
+//! One connection: a task that reads packets, hands publishes on, and writes acknowledgements and letters.
+//!
+//! In the order in which a connection lives:
+//! - [`connect`]: CONNECT and CONNACK, with [`wish`] (what the client asks for) and [`seat`] (its place)
+//! - [`socket`], [`frame`], [`codec`]: bytes, packets, protocol state
+//! - [`read`]: which packets are taken now, and which have to wait
+//! - [`publish`], [`subscribe`]: what is done with them
+//! - [`write`]: acknowledgements and letters, with [`packets`]
+//! - [`clock`]: its deadlines
+//!
+//! The task sleeps in one place, [`Session::run`]; all else is done in between without waiting, so a slow
+//! database or subscriber can't keep a client from its PINGRESP. If the task panics, the connection is closed
+//! like any other, and counted; no other connection notices.
+
+mod connect;
+mod wish;
+mod seat;
+mod socket;
+mod frame;
+mod codec;
+mod read;
+mod publish;
+mod subscribe;
+mod write;
+mod packets;
+mod clock;
+
+use std::collections::{HashMap, HashSet};
+use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use self::clock::Clock;
+use self::codec::Codec;
+use self::connect::Admitted;
+use self::publish::Room;
+use self::read::Partial;
+use self::seat::Seat;
+use self::subscribe::{Filtered, Subscribed};
+use self::wish::Will;
+use crate::broker::Hub;
+use crate::ending::Ending;
+use crate::peer::Peer;
+use crate::{Delivery, Event, Receipt, meters};
+
+/// Serves one socket until nothing is left of its connection.
+pub(crate) async fn serve(hub: Arc<Hub>, mut stream: TcpStream, address: SocketAddr) {
+    let greeted = AssertUnwindSafe(connect::greet(&hub, &mut stream, address)).catch_unwind();
+    let admitted = match Box::pin(greeted).await {
+        Ok(Some(admitted)) => admitted,
+        Ok(None) => return,
+        Err(_) => return hub.meters.panics.increment(1),
+    };
+    let mut session = Box::new(Session::new(hub, stream, address, admitted));
+    let ending = match AssertUnwindSafe(session.run()).catch_unwind().await {
+        Ok(ending) => ending,
+        Err(_) => {
+            session.hub.meters.panics.increment(1);
+            Ending::Failed
+        }
+    };
+    Box::pin(session.finish(ending)).await;
+}
+
+/// The state of an admitted connection; only its task has it. What others may touch is in its [`Peer`].
+struct Session {
+    hub: Arc<Hub>,
+    peer: Arc<Peer>,
+    stream: TcpStream,
+    address: SocketAddr,
+    codec: Codec,
+    /// Bytes that are read and not yet accepted.
+    input: Vec<u8>,
+    /// Counts them.
+    partial: Partial,
+    /// Whole packets wait in the input, because there is no room for them yet.
+    holding: bool,
+    /// What is waited for before the packets in the input can go on.
+    wait: Option<BoxFuture<'static, Waited>>,
+    /// Room for the first publish in the input, once it was waited for.
+    room: Option<Room>,
+    /// Packet ids between PUBLISH and PUBREL at quality 2.
+    unreleased: HashSet<u16>,
+    /// Most publishes that the client is sent before it acknowledges.
+    window: u16,
+    /// The client wants to know why something was refused.
+    reasons: bool,
+    filters: HashMap<Arc<str>, Filtered>,
+    /// A SUBSCRIBE waits for its answer.
+    subscribing: bool,
+    will: Option<Will>,
+    /// The client said goodbye, but packets from before that are still waiting.
+    goodbye: Option<Ending>,
+    clock: Clock,
+    timer: Pin<Box<Sleep>>,
+    seat: Seat,
+}
+
+/// What was waited for.
+enum Waited {
+    /// Room for a publish; none when nobody takes deliveries any more.
+    Room(Option<Room>),
+    /// All that a SUBACK needs.
+    Subscribed(Subscribed),
+}
+
+impl Session {
+    fn new(hub: Arc<Hub>, stream: TcpStream, address: SocketAddr, admitted: Admitted) -> Self {
+        let Admitted { codec, seat, wish, input } = admitted;
+        let now = Instant::now();
+        let clock = Clock::new(&hub.config, wish.keep_alive_s, now);
+        let partial = Partial::new(Arc::clone(&hub));
+        Self {
+            peer: Arc::clone(seat.peer()),
+            hub,
+            stream,
+            address,
+            codec,
+            input,
+            partial,
+            holding: false,
+            wait: None,
+            room: None,
+            unreleased: HashSet::new(),
+            window: wish.window.min(write::WINDOW_MAX),
+            reasons: wish.reasons,
+            filters: HashMap::new(),
+            subscribing: false,
+            will: wish.will,
+            goodbye: None,
+            timer: Box::pin(sleep_until(clock.next().unwrap_or(now))),
+            clock,
+            seat,
+        }
+    }
+
+    /// Serves the client until there is a reason to end.
+    async fn run(&mut self) -> Ending {
+        if self.hub.stopping.is_cancelled() {
+            self.peer.stop();
+        }
+        loop {
+            if let Err(ending) = self.turn() {
+                return ending;
+            }
+            let reads = self.may_read();
+            let writes = !self.codec.output.is_empty();
+            let timed = self.arm(reads);
+            let Self { peer, stream, wait, timer, .. } = self;
+            tokio::select! {
+                biased;
+                () = peer.wake.notified() => {}
+                waited = ready(wait), if wait.is_some() => {
+                    self.wait = None;
+                    if let Err(ending) = self.resume(waited) {
+                        return ending;
+                    }
+                }
+                _ = stream.writable(), if writes => {}
+                _ = stream.readable(), if reads => {
+                    if let Err(ending) = self.read() {
+                        return ending;
+                    }
+                }
+                () = timer.as_mut(), if timed => {
+                    if let Err(ending) = self.check_deadlines(reads) {
+                        return ending;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Does all that can be done without waiting.
+    fn turn(&mut self) -> Result<(), Ending> {
+        if let Some(ending) = self.peer.ending() {
+            return Err(ending);
+        }
+        self.take_input()?;
+        // Each acknowledgement makes room for a publish that waits.
+        while self.acknowledge()? && self.holding {
+            self.take_input()?;
+        }
+        self.forward()?;
+        self.flush()?;
+        if let Some(ending) = self.goodbye
+            && !self.holding
+        {
+            return Err(ending);
+        }
+        if self.peer.is_stopping() && self.codec.output.is_empty() && self.peer.receipts.lock().len() == 0 {
+            return Err(Ending::Stopping);
+        }
+        Ok(())
+    }
+
+    /// Goes on with what was waited for.
+    fn resume(&mut self, waited: Waited) -> Result<(), Ending> {
+        match waited {
+            Waited::Room(Some(room)) => self.room = Some(room),
+            Waited::Room(None) => return Err(Ending::Stopping),
+            Waited::Subscribed(subscribed) => self.subscribed(subscribed)?,
+        }
+        Ok(())
+    }
+
+    /// Sets the timer to the next deadline. False if there is none.
+    fn arm(&mut self, reads: bool) -> bool {
+        let partial = reads && !self.holding && !self.input.is_empty();
+        self.clock.partial(partial, Instant::now());
+        let Some(next) = self.clock.next() else { return false };
+        // Later deadlines are looked at when the timer fires: silence is measured without touching it.
+        if self.timer.is_elapsed() || next < self.timer.deadline() {
+            self.timer.as_mut().reset(next);
+        }
+        true
+    }
+
+    fn check_deadlines(&mut self, reads: bool) -> Result<(), Ending> {
+        let now = Instant::now();
+        // A client that we owe an answer, or that we don't read, isn't silent by its own fault: an outage of
+        // minutes must not fire the wills of a fleet.
+        if !reads || self.peer.receipts.lock().len() > 0 {
+            self.clock.heard(now);
+        }
+        self.clock.expired(now).map_or(Ok(()), Err)
+    }
+
+    /// Tells the client why, and all others that it is gone.
+    async fn finish(mut self: Box<Self>, ending: Ending) {
+        self.log(ending);
+        if let Some(code) = ending.code() {
+            // Only v5 has such a packet, and only once.
+            if let Ok(packet) = packets::disconnect(code) {
+                self.codec.send(packet).ok();
+            }
+        }
+        let mut last_words = std::mem::take(&mut self.codec.output);
+        socket::write(&self.stream, &mut last_words).ok();
+        self.seat.leave_subscriptions();
+        if ending.publishes_will()
+            && let Some(will) = self.will.take()
+        {
+            self.publish_will(will).await;
+        }
+        let hub = Arc::clone(&self.hub);
+        if let Some(Ok(place)) = hub.abandoned.run_until_cancelled(hub.deliveries.reserve()).await {
+            place.send(Delivery {
+                client: Arc::clone(&self.peer.client),
+                event: Event::Disconnected { reason: ending.word() },
+                received_at: SystemTime::now(),
+                receipt: Receipt::unanswered(None),
+            });
+        }
+        let Self { mut stream, seat, .. } = *self;
+        drop(seat);
+        if ending.code().is_some() {
+            socket::say_goodbye(&mut stream, last_words).await;
+        }
+    }
+
+    fn log(&self, ending: Ending) {
+        let client = &self.peer.client;
+        let (address, reason) = (self.address, ending.word());
+        match ending {
+            Ending::Violation(code) => {
+                meters::refused("protocol");
+                tracing::info!(%address, realm = %client.realm, client_id = %client.client_id, ?code, reason);
+            }
+            Ending::Disconnect | Ending::DisconnectWithWill | Ending::Closed | Ending::Stopping => {
+                tracing::debug!(%address, realm = %client.realm, client_id = %client.client_id, reason);
+            }
+            _ => {
+                meters::refused(reason);
+                tracing::info!(%address, realm = %client.realm, client_id = %client.client_id, reason);
+            }
+        }
+    }
+}
+
+/// Waits for what is waited for.
+async fn ready(wait: &mut Option<BoxFuture<'static, Waited>>) -> Waited {
+    match wait {
+        Some(wait) => wait.await,
+        None => futures::future::pending().await,
+    }
+}

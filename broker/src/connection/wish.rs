@@ -1,0 +1,130 @@
+//! What a client asks for in CONNECT, the same for both versions.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use mqtt_protocol_core::mqtt::packet::{Property, Qos, v3_1_1, v5_0};
+
+use crate::QoS;
+
+/// Most publishes that a 3.1.1 client, which can't say, is sent before it acknowledges.
+const WINDOW_DEFAULT: u16 = 100;
+
+/// What a client asks for.
+pub(super) struct Wish {
+    pub(super) v5: bool,
+    /// Empty where the choice is ours.
+    pub(super) client_id: String,
+    /// May the choice be ours? Not for a 3.1.1 client that wants its session kept (3.1.1, 3.1.3.1).
+    pub(super) may_be_assigned_id: bool,
+    /// Seconds, 0 for none.
+    pub(super) keep_alive_s: u16,
+    pub(super) user_name: Option<String>,
+    pub(super) password: Option<Vec<u8>>,
+    pub(super) will: Option<Will>,
+    /// It wants its session kept when the connection ends.
+    pub(super) session_expiry: bool,
+    /// It wants to authenticate in another way than with a password.
+    pub(super) authentication_method: bool,
+    /// It wants to know why something was refused.
+    pub(super) reasons: bool,
+    /// Most publishes that it wants to be sent before it acknowledges.
+    pub(super) window: u16,
+}
+
+/// What is published for a client when its connection ends without a goodbye.
+#[derive(Clone)]
+pub(super) struct Will {
+    pub(super) topic: Arc<str>,
+    pub(super) payload: Bytes,
+    pub(super) qos: QoS,
+    pub(super) retain: bool,
+    pub(super) properties: Option<Arc<[Property]>>,
+}
+
+impl Wish {
+    pub(super) fn from_v3(connect: &v3_1_1::Connect) -> Self {
+        let will = connect.will_topic().map(|topic| Will {
+            topic: topic.into(),
+            payload: Bytes::copy_from_slice(connect.will_payload().unwrap_or_default()),
+            qos: quality(connect.will_qos()),
+            retain: connect.will_retain(),
+            properties: None,
+        });
+        Self {
+            v5: false,
+            client_id: connect.client_id().into(),
+            may_be_assigned_id: connect.clean_session(),
+            keep_alive_s: connect.keep_alive(),
+            user_name: connect.user_name().map(Into::into),
+            password: connect.password().map(Into::into),
+            will,
+            session_expiry: false,
+            authentication_method: false,
+            reasons: false,
+            window: WINDOW_DEFAULT,
+        }
+    }
+
+    pub(super) fn from_v5(connect: &v5_0::Connect) -> Self {
+        let will = connect.will_topic().map(|topic| Will {
+            topic: topic.into(),
+            payload: Bytes::copy_from_slice(connect.will_payload().unwrap_or_default()),
+            qos: quality(connect.will_qos()),
+            retain: connect.will_retain(),
+            properties: travelling(&connect.will_props),
+        });
+        let mut wish = Self {
+            v5: true,
+            client_id: connect.client_id().into(),
+            may_be_assigned_id: true,
+            keep_alive_s: connect.keep_alive(),
+            user_name: connect.user_name().map(Into::into),
+            password: connect.password().map(Into::into),
+            will,
+            session_expiry: false,
+            authentication_method: false,
+            reasons: true,
+            window: u16::MAX,
+        };
+        for property in &connect.props {
+            match property {
+                Property::SessionExpiryInterval(seconds) => wish.session_expiry = seconds.val() > 0,
+                Property::AuthenticationMethod(_) => wish.authentication_method = true,
+                Property::RequestProblemInformation(wanted) => wish.reasons = wanted.val() != 0,
+                Property::ReceiveMaximum(window) => wish.window = window.val(),
+                _ => {}
+            }
+        }
+        wish
+    }
+}
+
+/// Our name for a quality of service.
+pub(super) fn quality(qos: Qos) -> QoS {
+    match qos {
+        Qos::AtMostOnce => QoS::AtMostOnce,
+        Qos::AtLeastOnce => QoS::AtLeastOnce,
+        Qos::ExactlyOnce => QoS::ExactlyOnce,
+    }
+}
+
+/// The properties that travel with a message to its subscribers, unchanged and in order (MQTT 5, 3.3.2.3).
+pub(super) fn travelling(properties: &[Property]) -> Option<Arc<[Property]>> {
+    let kept: Vec<Property> = properties
+        .iter()
+        .filter(|property| {
+            matches!(
+                property,
+                Property::PayloadFormatIndicator(_)
+                    | Property::MessageExpiryInterval(_)
+                    | Property::ContentType(_)
+                    | Property::ResponseTopic(_)
+                    | Property::CorrelationData(_)
+                    | Property::UserProperty(_)
+            )
+        })
+        .cloned()
+        .collect();
+    (!kept.is_empty()).then(|| kept.into())
+}

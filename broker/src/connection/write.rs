@@ -1,0 +1,82 @@
+//! What leaves: acknowledgements of resolved publishes, letters of the outbox, and the bytes of both.
+
+use tokio::time::Instant;
+
+use super::{Session, packets, socket};
+use crate::QoS;
+use crate::ending::Ending;
+
+/// Most publishes at quality 1 and 2 that a client is sent before it acknowledges, whatever it asks for.
+pub(super) const WINDOW_MAX: u16 = 100;
+/// Letters are turned into bytes until there are this many; the rest stays in the outbox, where it is bounded.
+const OUTPUT_BYTES: usize = 32 * 1024;
+
+impl Session {
+    /// Puts the acknowledgements that may leave into the output. True if there were any.
+    pub(super) fn acknowledge(&mut self) -> Result<bool, Ending> {
+        let version = self.codec.version();
+        let mut any = false;
+        loop {
+            let Some(done) = self.peer.receipts.lock().next() else { return Ok(any) };
+            any = true;
+            if done.qos == QoS::ExactlyOnce && packets::ends_exchange(version, &done.answer) {
+                self.unreleased.remove(&done.packet);
+            }
+            self.codec.send(packets::acknowledgement(version, self.reasons, &done)?)?;
+        }
+    }
+
+    /// Turns letters into packets, as many as the client and the output take now.
+    pub(super) fn forward(&mut self) -> Result<(), Ending> {
+        // What came since a subscription is in force waits until the client has seen what comes first.
+        if self.subscribing {
+            return Ok(());
+        }
+        while self.codec.output.len() < OUTPUT_BYTES {
+            let letter = {
+                let mut outbox = self.peer.outbox.lock();
+                match outbox.peek() {
+                    Some(next) if next.qos > QoS::AtMostOnce && self.codec.in_flight >= self.window => None,
+                    Some(_) => outbox.pop(),
+                    None => None,
+                }
+            };
+            let Some(letter) = letter else { break };
+            let id = match letter.qos {
+                QoS::AtMostOnce => None,
+                _ => Some(self.codec.take_packet_id()?),
+            };
+            let packet = packets::publish(self.codec.version(), &letter, id)?;
+            if self.codec.send(packet).is_err() {
+                // Longer than this client takes: it is as if it had been sent (MQTT 5, 3.1.2.11.4).
+                metrics::counter!("statecast_mqtt_dropped_total", "reason" => "too large").increment(1);
+                id.into_iter().for_each(|id| self.codec.return_packet_id(id));
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes what the socket takes.
+    pub(super) fn flush(&mut self) -> Result<(), Ending> {
+        if self.codec.output.is_empty() {
+            return Ok(());
+        }
+        let before = self.codec.output.len();
+        match socket::write(&self.stream, &mut self.codec.output) {
+            Ok(more) => {
+                let now = Instant::now();
+                if self.codec.output.len() < before {
+                    self.clock.stalled(false, now);
+                }
+                self.clock.stalled(more, now);
+                Ok(())
+            }
+            // Who said goodbye needn't hear the rest, but what it sent before is still handed on.
+            Err(_) if self.goodbye.is_some() => {
+                self.codec.output = Vec::new();
+                Ok(())
+            }
+            Err(_) => Err(Ending::Closed),
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! Who is let in, and how connections end.
+
+use crate::support::*;
+
+#[tokio::test]
+async fn refusals_have_the_right_code() {
+    let door = Door::open(config()).await;
+    for (password, old, new) in [("wrong", 4, 0x86), ("banned", 5, 0x87), ("later", 3, 0x88)] {
+        for (v5, code) in [(false, old), (true, new)] {
+            let mut raw = Raw::new(&door.broker).await;
+            let connack = raw.try_connect(Connect { v5, password, ..Connect::default() }).await;
+            assert_eq!(connack.body[1], code, "{password} {v5}");
+            raw.ended(None).await;
+        }
+    }
+    assert_eq!(door.broker.connections(), 0);
+}
+
+#[tokio::test]
+async fn a_panic_ends_one_connection_only() {
+    let door = Door::open(config()).await;
+    let mut other = door.client("other").await;
+    let mut raw = Raw::new(&door.broker).await;
+    raw.send(&connect_packet(&Connect { password: "panic", ..Connect::default() })).await;
+    raw.ended(None).await;
+    other.nothing_came().await;
+    assert_eq!(door.broker.connections(), 1);
+}
+
+#[tokio::test]
+async fn who_comes_and_goes_is_told_in_order() {
+    let mut door = Door::open(config()).await;
+    let mut client = door.client("d1").await;
+    assert_eq!(door.presence().await, "d1 connected");
+    client.goodbye().await;
+    assert_eq!(door.presence().await, "d1 disconnect");
+    drop(door.client("d2").await);
+    assert_eq!(door.presence().await, "d2 connected");
+    assert_eq!(door.presence().await, "d2 closed");
+    until("all are gone", || door.broker.connections() == 0).await;
+}
+
+#[tokio::test]
+async fn a_new_connection_takes_over() {
+    let mut door = Door::open(config()).await;
+    let mut old = Raw::new(&door.broker).await;
+    old.connect(Connect { id: "same", name: "old", v5: true, ..Connect::default() }).await;
+    let mut new = Raw::new(&door.broker).await;
+    new.connect(Connect { id: "same", name: "new", ..Connect::default() }).await;
+    old.ended(Some(0x8E)).await;
+    assert_eq!(door.presence().await, "old connected");
+    assert_eq!(door.presence().await, "old taken over");
+    assert_eq!(door.presence().await, "new connected");
+    // The same id in another realm is another client.
+    let mut other = Raw::new(&door.broker).await;
+    other.connect(Connect { id: "same", name: "elsewhere:x", ..Connect::default() }).await;
+    new.nothing_came().await;
+    assert_eq!(door.broker.connections(), 2);
+}
+
+#[tokio::test]
+async fn keep_alive_runs_out_for_the_silent() {
+    let mut door = Door::open(config()).await;
+    let mut raw = Raw::new(&door.broker).await;
+    raw.connect(Connect { v5: true, keep_alive_s: 1, ..Connect::default() }).await;
+    raw.ended(Some(0x8D)).await;
+    assert_eq!(door.presence().await, "n connected");
+    assert_eq!(door.presence().await, "n keep-alive");
+}
