@@ -1,0 +1,45 @@
+//! What a device should be, and its refusal.
+
+use serde_json::json;
+use statecast_state::{Body, Document, Kind, Refusal, Report, patch};
+
+use super::{Context, Draft, Handler, check_version};
+
+/// Merges what someone wants the device to be.
+pub(super) struct Desired;
+
+impl Handler for Desired {
+    fn name(&self) -> &'static str {
+        "desired"
+    }
+
+    fn handle(&self, report: &Report, context: &Context<'_>, draft: &mut Draft) -> Result<(), Refusal> {
+        let Body::Desired { patch: change, if_version } = &report.body else { return Ok(()) };
+        let twin = draft.existing(report)?;
+        check_version(*if_version, twin)?;
+        let inverse = patch::merge(&mut twin.desired, change);
+        context.limits.check_twin(twin)?;
+        draft.done(Kind::Desired, change, inverse);
+        Ok(())
+    }
+}
+
+/// Notes that the device refuses what it should be. The twin stays; the history tells.
+pub(super) struct Rejected;
+
+impl Handler for Rejected {
+    fn name(&self) -> &'static str {
+        "desired"
+    }
+
+    fn handle(&self, report: &Report, _: &Context<'_>, draft: &mut Draft) -> Result<(), Refusal> {
+        let Body::Rejected { version, reason } = &report.body else { return Ok(()) };
+        let twin = draft.existing(report)?;
+        twin.received_at = twin.received_at.max(Some(report.received_at));
+        let mut noted = Document::new();
+        noted.insert("version".into(), json!(version));
+        noted.insert("reason".into(), json!(reason));
+        draft.done(Kind::Rejected, &noted, Document::new());
+        Ok(())
+    }
+}

@@ -1,0 +1,120 @@
+//! The built-in handlers: synchronous and pure, from a twin and a report to what is to change.
+//!
+//! Each is a file behind one trait. An invocation, one report through one handler, is what usage counts.
+//!
+//! - [`reported`]: the device reported state
+//! - [`desired`]: what a device should be, and its refusal
+//! - [`presence`]: a connection opened or closed
+//! - [`registry`]: registration, tags, removal
+//! - [`rules`]: last: who is to be told of what the others changed
+
+mod reported;
+mod desired;
+mod presence;
+mod registry;
+mod rules;
+
+use std::sync::Arc;
+
+use statecast_state::document::Limits;
+use statecast_state::{Body, Document, Kind, Push, Refusal, Report, Timestamp, Twin};
+
+pub use rules::Rules;
+
+/// How far ahead of our clock a device time is believed, in microseconds.
+const AHEAD_MAX_US: i64 = 5 * 60 * 1_000_000;
+
+/// What a handler may know besides the twin and the report.
+pub struct Context<'a> {
+    /// Limits of documents.
+    pub limits: &'a Limits,
+    /// A state message of an unknown device registers it.
+    pub register_unknown: bool,
+    /// A connection of the device is open.
+    pub online: bool,
+    /// The rules of all tenants.
+    pub rules: &'a Rules,
+}
+
+/// What handlers did so far.
+pub struct Draft {
+    /// The committed twin; none when there is none.
+    pub before: Option<Arc<Twin>>,
+    /// The twin that would result; none when there is none, or no longer.
+    pub twin: Option<Twin>,
+    /// What was done; none when nothing was.
+    pub kind: Option<Kind>,
+    /// What was asked for.
+    pub patch: Document,
+    /// What undoes it.
+    pub inverse: Document,
+    /// A property kept a newer value.
+    pub stale: bool,
+    /// Who is to be told.
+    pub pushes: Vec<Push>,
+}
+
+impl Draft {
+    /// Nothing is done yet.
+    pub fn new(before: Option<Arc<Twin>>) -> Self {
+        let twin = before.as_deref().cloned();
+        Self {
+            before,
+            twin,
+            kind: None,
+            patch: Document::new(),
+            inverse: Document::new(),
+            stale: false,
+            pushes: Vec::new(),
+        }
+    }
+
+    fn done(&mut self, kind: Kind, patch: &Document, inverse: Document) {
+        self.kind = Some(kind);
+        self.patch = patch.clone();
+        self.inverse = inverse;
+    }
+
+    fn existing(&mut self, report: &Report) -> Result<&mut Twin, Refusal> {
+        self.twin.as_mut().ok_or_else(|| Refusal::UnknownDevice(report.key.device.to_string()))
+    }
+}
+
+/// A pure function from a twin and a report to what is to change.
+pub trait Handler: Sync {
+    /// The name in `/v1/usage`.
+    fn name(&self) -> &'static str;
+    /// Adds to the draft what the report asks for.
+    ///
+    /// # Errors
+    /// `Refusal` when the report can never be applied.
+    fn handle(&self, report: &Report, context: &Context<'_>, draft: &mut Draft) -> Result<(), Refusal>;
+}
+
+/// The handlers that a report goes through, in order.
+pub fn of(body: &Body) -> &'static [&'static dyn Handler] {
+    match body {
+        Body::State(_) => &[&reported::Reported, &rules::Fire],
+        Body::Desired { .. } => &[&desired::Desired, &rules::Fire],
+        Body::Rejected { .. } => &[&desired::Rejected],
+        Body::Presence { .. } => &[&presence::Presence, &rules::Fire],
+        Body::Register { .. } | Body::Tags { .. } | Body::Remove => &[&registry::Registry, &rules::Fire],
+    }
+}
+
+/// The time at which a report counts: what the device gave, unless it is too far ahead to be believed.
+pub fn effective_time(report: &Report) -> (Timestamp, bool) {
+    match report.device_time {
+        Some(given) if given.micros_since(report.received_at) <= AHEAD_MAX_US => (given, true),
+        _ => (report.received_at, false),
+    }
+}
+
+fn check_version(expected: Option<u64>, twin: &Twin) -> Result<(), Refusal> {
+    match expected {
+        Some(expected) if expected != twin.version => {
+            Err(Refusal::Version { expected, current: twin.version })
+        }
+        _ => Ok(()),
+    }
+}
