@@ -25,7 +25,7 @@
 //! **Paths.** The path of a property is its names, joined with dots: `wifi.rssi` is `rssi` within `wifi`, and
 //! also a property that is itself named `wifi.rssi`. Names are case-sensitive. Without a prefix a path is one
 //! of `reported`; `reported.id:` names a property that is hidden by a built-in field. Names that hold a space
-//! or one of `: ( ) " < > * ? ,` or a control character can't be named in a query.
+//! or one of `: ( ) " < > * ? , { }` or a control character can't be named in a query.
 //! Arrays are transparent: the values of a property are the elements of its array, at any depth, and objects
 //! within arrays are looked into as if there were no array ([`fields::visit_properties`]). A test matches when any of
 //! the values does.
