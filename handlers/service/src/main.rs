@@ -1,3 +1,7 @@
-//! The binary: HTTP, command line, configuration; puts all together, starts and stops it.
+//! The binary `statecast`; all of it is in the library, from the command line on.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    statecast_service::cli::main()
+}

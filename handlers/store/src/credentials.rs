@@ -50,6 +50,13 @@ impl Store {
         deadline(query.execute(&self.pool)).await.map(drop)
     }
 
+    /// Whether the device has a token.
+    pub async fn has_device_token(&self, key: &DeviceKey) -> Result<bool, StoreError> {
+        let sql = "SELECT EXISTS (SELECT FROM device_tokens WHERE tenant = $1 AND device = $2)";
+        let query = sqlx::query_scalar(sql).bind(key.tenant.as_str()).bind(key.device.as_str());
+        deadline(query.fetch_one(&self.pool)).await
+    }
+
     /// The device that has the token with this hash.
     pub async fn device_by_token(&self, hash: &[u8; 32]) -> Result<Option<DeviceKey>, StoreError> {
         let sql = "SELECT tenant, device FROM device_tokens WHERE hash = $1";

@@ -57,6 +57,11 @@ pub enum Outcome {
         /// Why it failed.
         error: String,
     },
+    /// Not tried at all: the attempt that its claim counted is taken back.
+    Postponed {
+        /// When it can be claimed again.
+        at: Timestamp,
+    },
     /// Given up.
     Dead {
         /// Why.
@@ -155,6 +160,27 @@ impl Store {
         deadline(query.fetch_all(&self.pool)).await?.iter().map(read_row).collect()
     }
 
+    /// Pushes of a tenant for live receivers, of changes after `after` and up to `upto`, oldest first; at most
+    /// about `rows_max`, but never some of a change without the others.
+    pub async fn live_pushes(
+        &self,
+        tenant: &TenantId,
+        after: Position,
+        upto: Position,
+        rows_max: usize,
+    ) -> Result<Vec<Push>, StoreError> {
+        let query = sqlx::query(
+            "SELECT p.* FROM pushes p JOIN receivers r ON r.tenant = p.tenant AND r.id = p.receiver
+             WHERE p.tenant = $1 AND p.position > $2 AND p.position <= $3 AND r.kind->>'kind' = 'live'
+             ORDER BY p.position FETCH FIRST $4 ROWS WITH TIES",
+        )
+        .bind(tenant.as_str())
+        .bind(signed(after.0))
+        .bind(signed(upto.0))
+        .bind(limit(rows_max));
+        deadline(query.fetch_all(&self.pool)).await?.iter().map(read_push).collect()
+    }
+
     /// Claims pushes that are due, of all tenants, for the length of the lease; at most `rows_max`. What is
     /// for a receiver that is disabled or gone is given up instead.
     pub async fn claim(&self, rows_max: usize, lease: Duration) -> Result<Vec<Claimed>, StoreError> {
@@ -218,10 +244,12 @@ impl Store {
                 }
             }
             sqlx::query(
-                "UPDATE pushes p SET state = f.state, status = f.status, error = f.error,
+                "UPDATE pushes p SET state = f.state, status = f.status,
+                    error = CASE WHEN f.tried THEN f.error ELSE p.error END,
+                    attempt = p.attempt - CASE WHEN f.tried THEN 0 ELSE 1 END,
                     due_at = coalesce(f.at, p.due_at), done_at = CASE WHEN f.state <> 'waiting' THEN $7 END
-                 FROM unnest($1::text[], $2::uuid[], $3::text[], $4::integer[], $5::text[], $6::timestamptz[])
-                    AS f (tenant, id, state, status, error, at)
+                 FROM unnest($1::text[], $2::uuid[], $3::text[], $4::integer[], $5::text[], $6::timestamptz[],
+                    $8::boolean[]) AS f (tenant, id, state, status, error, at, tried)
                  WHERE p.tenant = f.tenant AND p.id = f.id AND p.state = 'waiting'",
             )
             .bind(finished.iter().map(|one| one.tenant.as_str()).collect::<Vec<_>>())
@@ -231,6 +259,12 @@ impl Store {
             .bind(parts.iter().map(|part| part.2.as_deref()).collect::<Vec<_>>())
             .bind(parts.iter().map(|part| part.3.map(Timestamp::to_datetime)).collect::<Vec<_>>())
             .bind(now.to_datetime())
+            .bind(
+                finished
+                    .iter()
+                    .map(|one| !matches!(one.outcome, Outcome::Postponed { .. }))
+                    .collect::<Vec<_>>(),
+            )
             .execute(&mut *transaction)
             .await?;
             transaction.commit().await
@@ -267,6 +301,7 @@ fn parts(outcome: &Outcome, now: Timestamp) -> Parts {
         Outcome::Retry { at, error } => {
             (PushState::Waiting, None, Some(storable(error).into_owned()), Some((*at).max(now)))
         }
+        Outcome::Postponed { at } => (PushState::Waiting, None, None, Some((*at).max(now))),
         Outcome::Dead { error } | Outcome::ReceiverGone { error } => {
             (PushState::Dead, None, Some(storable(error).into_owned()), None)
         }

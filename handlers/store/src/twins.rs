@@ -36,13 +36,19 @@ impl Store {
 
     /// The twins of these devices of a tenant, in the same order; none for a device that doesn't exist.
     pub async fn by_ids(&self, tenant: &TenantId, ids: &[DeviceId]) -> Result<Vec<Option<Twin>>, StoreError> {
+        let keys: Vec<_> = ids.iter().map(|id| DeviceKey::new(tenant.clone(), id.clone())).collect();
+        self.twins(&keys).await
+    }
+
+    /// The twins of these devices, in the same order; none for a device that doesn't exist.
+    pub async fn twins(&self, keys: &[DeviceKey]) -> Result<Vec<Option<Twin>>, StoreError> {
         let query = sqlx::query(
-            "SELECT k.ordinal, d.* FROM unnest($2::text[]) WITH ORDINALITY AS k (id, ordinal)
-             JOIN devices d ON d.tenant = $1 AND d.device = k.id",
+            "SELECT k.ordinal, d.* FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS k (tenant, device, ordinal)
+             JOIN devices d ON d.tenant = k.tenant AND d.device = k.device",
         )
-        .bind(tenant.as_str())
-        .bind(ids.iter().map(DeviceId::as_str).collect::<Vec<_>>());
-        let mut twins = vec![None; ids.len()];
+        .bind(keys.iter().map(|key| key.tenant.as_str()).collect::<Vec<_>>())
+        .bind(keys.iter().map(|key| key.device.as_str()).collect::<Vec<_>>());
+        let mut twins = vec![None; keys.len()];
         for row in deadline(query.fetch_all(&self.pool)).await? {
             let ordinal: i64 = row.try_get("ordinal")?;
             let place = usize::try_from(ordinal - 1).ok().and_then(|index| twins.get_mut(index));

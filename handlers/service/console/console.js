@@ -1,0 +1,199 @@
+// The console: a page over the public API, with nothing that another client couldn't do.
+
+const at = (id) => document.getElementById(id);
+const shown = { query: "", sort: "", device: "", live: null };
+
+/** Calls the API; a problem becomes an Error with its words. */
+async function api(path, options = {}) {
+  const key = sessionStorage.getItem("key");
+  const headers = { ...(key && { authorization: `Bearer ${key}` }), ...options.headers };
+  const response = await fetch(`v1/${path}`, { ...options, headers });
+  if (response.ok) return response;
+  const problem = await response.json().catch(() => ({}));
+  if (response.status === 401) at("key-form").hidden = false;
+  const place = problem.column ? ` (column ${problem.column})` : "";
+  const hint = problem.suggestion ? ` Did you mean ${problem.suggestion}?` : "";
+  throw new Error(`${problem.detail ?? response.statusText}${place}${hint}`);
+}
+
+const json = async (path, options) => (await api(path, options)).json();
+
+/** Makes an element; text is always text. */
+function make(tag, text, className) {
+  const element = document.createElement(tag);
+  if (text !== undefined) element.textContent = text;
+  if (className) element.className = className;
+  return element;
+}
+
+const ago = (time) => {
+  if (!time) return "never";
+  const seconds = Math.max(0, (Date.now() - Date.parse(time)) / 1000);
+  if (seconds < 90) return `${Math.round(seconds)} s ago`;
+  return seconds < 5400 ? `${Math.round(seconds / 60)} min ago` : `${Math.round(seconds / 3600)} h ago`;
+};
+
+function say(text, problem = false) {
+  at("status").textContent = text;
+  at("status").classList.toggle("problem", problem);
+}
+
+function row(twin) {
+  const row = make("tr");
+  row.dataset.device = twin.device;
+  const link = make("a", twin.device);
+  link.href = `#devices/${encodeURIComponent(twin.device)}`;
+  row.append(make("td"));
+  row.firstChild.append(link);
+  const online = twin.presence.online;
+  row.append(make("td", online ? "online" : "offline", online ? "online" : "quiet"));
+  row.append(make("td", twin.version), make("td", ago(twin.received_at)));
+  row.append(make("td", JSON.stringify(twin.reported), "json"));
+  return row;
+}
+
+async function search() {
+  const params = new URLSearchParams({ q: shown.query, sort: shown.sort, limit: 50 });
+  try {
+    const found = await json(`search?${params}`);
+    at("rows").replaceChildren(...found.items.map(row));
+    say(`${found.total} devices, as of position ${found.position}; live`);
+    follow();
+  } catch (error) {
+    say(error.message, true);
+  }
+}
+
+/** Follows what enters, leaves and changes within the query, from the search's moment on. */
+async function follow() {
+  shown.live?.abort();
+  const live = (shown.live = new AbortController());
+  try {
+    const params = new URLSearchParams({ q: shown.query || "*" });
+    const response = await api(`changes?${params}`, { signal: live.signal });
+    const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+    let text = "";
+    for (;;) {
+      const { value, done } = await reader.read();
+      if (done) break;
+      text += value;
+      const events = text.split("\n\n");
+      text = events.pop();
+      for (const event of events) apply(event);
+    }
+    say("the live stream ended; search again to go on");
+  } catch (error) {
+    if (error.name !== "AbortError") say(`live: ${error.message}`, true);
+  }
+}
+
+function apply(event) {
+  const field = (name) => event.match(new RegExp(`^${name}: ?(.*)$`, "m"))?.[1];
+  const data = field("data");
+  if (!data) return;
+  const told = JSON.parse(data);
+  if (told.device === shown.device) showDevice();
+  const old = at("rows").querySelector(`tr[data-device="${CSS.escape(told.device)}"]`);
+  if (!old) return;
+  if (!told.twin) return old.remove();
+  const fresh = row(told.twin);
+  fresh.classList.add("flash");
+  setTimeout(() => fresh.classList.remove("flash"), 800);
+  old.replaceWith(fresh);
+}
+
+let pending = false;
+async function showDevice() {
+  if (pending) return;
+  pending = true;
+  try {
+    const path = `devices/${encodeURIComponent(shown.device)}`;
+    const [twin, history] = await Promise.all([json(path), json(`${path}/history?limit=30`)]);
+    at("device-name").textContent = twin.device;
+    at("twin").textContent = JSON.stringify(twin, null, 2);
+    at("history").replaceChildren(...history.items.map((entry) => {
+      const item = make("li");
+      item.append(make("span", `v${entry.version} ${entry.kind} ${ago(entry.received_at)} `, "quiet"));
+      item.append(JSON.stringify(entry.patch), entry.stale ? " (stale)" : "");
+      return item;
+    }));
+    at("device").hidden = false;
+  } catch (error) {
+    say(error.message, true);
+  } finally {
+    pending = false;
+  }
+}
+
+const lists = {
+  deliveries: ["Deliveries", ["state", "device", "attempts", "status", "error", "created_at", "payload"]],
+  "dead-letters": ["Dead letters", ["received_at", "topic", "reason", "payload"]],
+  usage: ["Usage", ["handler", "hour", "invocations", "failed", "wall_us", "billed_1ms", "billed_100ms"]],
+};
+
+async function showList(name) {
+  const [title, columns] = lists[name];
+  at("list-title").textContent = title;
+  at("list-rows").replaceChildren();
+  const cells = (tag, values) => {
+    const row = make("tr");
+    row.append(...values.map((value) => make(tag, value)));
+    return row;
+  };
+  at("list-head").replaceChildren(cells("th", columns));
+  try {
+    const { items } = await json(name === "usage" ? name : `${name}?limit=100`);
+    const text = (value) => (typeof value === "object" && value !== null ? JSON.stringify(value) : value ?? "");
+    at("list-rows").replaceChildren(...items.map((item) => cells("td", columns.map((column) => text(item[column])))));
+    if (!items.length) at("list-rows").append(cells("td", ["nothing yet"]));
+  } catch (error) {
+    at("list-rows").append(cells("td", [error.message]));
+  }
+}
+
+function route() {
+  const [view, device] = location.hash.slice(1).split("/");
+  const list = view in lists;
+  at("devices").hidden = list;
+  at("list").hidden = !list;
+  for (const link of document.querySelectorAll("nav a")) {
+    link.toggleAttribute("aria-current", link.hash === `#${view || "devices"}`);
+  }
+  if (list) return showList(view);
+  shown.device = device ? decodeURIComponent(device) : "";
+  if (shown.device) showDevice();
+  else at("device").hidden = true;
+}
+
+at("search").addEventListener("submit", (event) => {
+  event.preventDefault();
+  shown.query = at("query").value.trim();
+  shown.sort = at("sort").value.trim();
+  search();
+});
+at("desired-form").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  try {
+    const path = `devices/${encodeURIComponent(shown.device)}/desired`;
+    const twin = await json(path, { method: "PATCH", body: at("desired").value });
+    at("desired-result").textContent = `committed as version ${twin.version}`;
+    showDevice();
+  } catch (error) {
+    at("desired-result").textContent = error.message;
+  }
+});
+at("key-form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  sessionStorage.setItem("key", at("key").value);
+  at("key-form").hidden = true;
+  search();
+});
+addEventListener("keydown", (event) => {
+  if (event.key === "/" && !/INPUT|TEXTAREA/.test(document.activeElement.tagName)) {
+    event.preventDefault();
+    at("query").focus();
+  }
+});
+addEventListener("hashchange", route);
+route();
+search();

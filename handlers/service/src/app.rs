@@ -1,0 +1,274 @@
+//! Puts all together, starts it in order, and stops it in order.
+//!
+//! What a program needs is started first and stopped last: database, flow, index, pushes, MQTT, HTTP.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context, Result, bail};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use statecast_broker::Broker;
+use statecast_flow::{Flow, Rules};
+use statecast_push::Dispatcher;
+use statecast_search::Search;
+use statecast_state::document;
+use statecast_store::{Local, Owner, Store};
+use tokio::net::TcpListener;
+use tokio::sync::{Notify, mpsc};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{error, info};
+
+use crate::access::Credentials;
+use crate::config::Config;
+use crate::http::{self, Http};
+use crate::outbox::Outbox;
+use crate::rulebook::Rulebook;
+use crate::sessions::Greetings;
+use crate::source::Truth;
+use crate::{downlink, housekeeping};
+
+/// Deliveries that may wait between the broker and the flow. The broker bounds their bytes.
+const DELIVERIES_MAX: usize = 1_024;
+/// How long acknowledgements may take when stopping.
+const DRAIN_MAX: Duration = Duration::from_secs(8);
+/// How long HTTP requests may take when stopping.
+const HTTP_DRAIN_MAX: Duration = Duration::from_secs(3);
+
+/// The service, running.
+pub struct Application {
+    /// Where MQTT listens.
+    pub mqtt: SocketAddr,
+    /// Where HTTP listens.
+    pub http: SocketAddr,
+    database: Database,
+    owner: Arc<Owner>,
+    flow: Flow,
+    broker: Broker,
+    pushes: Dispatcher,
+    dispatch: TaskTracker,
+    followers: TaskTracker,
+    servers: TaskTracker,
+    stop_followers: CancellationToken,
+    stop_http: CancellationToken,
+}
+
+/// A connection to the database, and the private server if there is one.
+pub struct Database {
+    /// For reads and small writes.
+    pub store: Store,
+    local: Option<Local>,
+}
+
+impl Database {
+    /// Connects to the configured database, starting the private server where none is configured.
+    ///
+    /// # Errors
+    /// When there is no database to be had; says what to do.
+    pub async fn open(config: &Config) -> Result<Self> {
+        let connections = config.database.connections_max;
+        if config.database.url.is_empty() {
+            std::fs::create_dir_all(&config.data_dir)
+                .with_context(|| format!("make the data directory {}", config.data_dir.display()))?;
+            let local = Local::start(&config.data_dir).await.context("start the private PostgreSQL")?;
+            let store = Store::connect(local.options(), connections).await?;
+            return Ok(Self { store, local: Some(local) });
+        }
+        let options = config.database.url.parse().context("read database.url")?;
+        Ok(Self {
+            store: Store::connect(options, connections).await.context("connect to database.url")?,
+            local: None,
+        })
+    }
+
+    /// Closes the connections, and stops the private server, unless another program started it.
+    ///
+    /// # Errors
+    /// When the private server doesn't stop.
+    pub async fn close(self) -> Result<()> {
+        self.store.close().await;
+        if let Some(local) = self.local {
+            local.stop().await.context("stop the private PostgreSQL")?;
+        }
+        Ok(())
+    }
+}
+
+impl Application {
+    /// Starts everything. When it returns, the service does its work.
+    ///
+    /// # Errors
+    /// A chain of sentences that ends in what is wrong.
+    pub async fn start(config: &Config) -> Result<Self> {
+        let metrics = install_metrics()?;
+        let database = Database::open(config).await?;
+        let store = database.store.clone();
+        if config.database.migrate {
+            store.migrate().await.context("bring the schema up to date")?;
+        }
+        store.ensure_partitions(SystemTime::now().into()).await.context("make partitions")?;
+        let owner = Arc::new(store.own().await.context("own the database")?);
+
+        let rules = Rules::default();
+        let rulebook =
+            Arc::new(Rulebook::open(store.clone(), rules.clone()).await.context("read the rules")?);
+        let flow = Flow::start(flow_settings(config), store.clone(), &owner, rules);
+        let feed = flow.feed().clone();
+        let began_at = feed.watermark();
+
+        let (followers, stop_followers) = (TaskTracker::new(), CancellationToken::new());
+        let truth = Arc::new(Truth::new(store.clone(), feed.clone()));
+        let search = Search::open(&config.data_dir.join("index"), statecast_search::Settings::default())
+            .context("open the search index")?;
+        followers.spawn({
+            let (search, truth, stop) = (search.clone(), truth.clone(), stop_followers.clone());
+            async move {
+                if let Err(error) = statecast_search::follow(search, truth, stop).await {
+                    error!(%error, "the search index no longer follows");
+                }
+            }
+        });
+
+        let wake = Arc::new(Notify::new());
+        let outbox = Arc::new(Outbox::new(store.clone(), rulebook.clone()));
+        let allow_private = config.push.allow_private_addresses || config.dev;
+        let push_settings = statecast_push::Settings { allow_private, ..Default::default() };
+        let pushes = Dispatcher::start(outbox, push_settings, wake.clone(), stop_followers.clone())?;
+
+        let (sender, deliveries) = mpsc::channel(DELIVERIES_MAX);
+        let access = Arc::new(Credentials::new(store.clone(), config.dev));
+        let greetings = Arc::new(Greetings::new(store.clone()));
+        let listener = TcpListener::bind(config.http.listen)
+            .await
+            .with_context(|| format!("listen for HTTP on {}", config.http.listen))?;
+        let broker = Broker::start(mqtt_settings(config), access, greetings, sender)
+            .await
+            .with_context(|| format!("listen for MQTT on {}", config.mqtt.listen))?;
+        let dispatch = TaskTracker::new();
+        dispatch.spawn({
+            let flow = flow.clone();
+            async move { flow.dispatch(deliveries).await }
+        });
+        followers.spawn(downlink::follow(feed, broker.clone(), wake, stop_followers.clone()));
+        followers.spawn({
+            let house = housekeeping::run(store.clone(), config.retention.clone());
+            let stop = stop_followers.clone();
+            async move { drop(stop.run_until_cancelled(house).await) }
+        });
+
+        let (servers, stop_http) = (TaskTracker::new(), CancellationToken::new());
+        let address = listener.local_addr()?;
+        let router = http::router(
+            Http {
+                flow: flow.clone(),
+                store,
+                search,
+                truth,
+                began_at,
+                broker: broker.clone(),
+                rulebook,
+                metrics,
+                dev: config.dev,
+                allow_private_addresses: allow_private,
+                stop: stop_http.clone(),
+            },
+            config.http.body_bytes_max,
+        );
+        servers.spawn({
+            let stop = stop_http.clone();
+            let serving = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned());
+            async move {
+                if let Err(error) = serving.await {
+                    error!(%error, "HTTP ended");
+                }
+            }
+        });
+        let mqtt = broker.address();
+        Ok(Self {
+            mqtt,
+            http: address,
+            database,
+            owner,
+            flow,
+            broker,
+            pushes,
+            dispatch,
+            followers,
+            servers,
+            stop_followers,
+            stop_http,
+        })
+    }
+
+    /// Returns when the process can't go on: somebody else owns the database, or the router fails again and again.
+    ///
+    /// # Errors
+    /// Always; says why.
+    pub async fn failed(&self) -> Result<()> {
+        tokio::select! {
+            () = self.owner.lost() => bail!("another process took over the database"),
+            () = self.broker.router_failed() => bail!("the MQTT router failed three times in a minute"),
+        }
+    }
+
+    /// Stops everything in order: refuse, drain, acknowledge, commit the index, finish pushes, close.
+    ///
+    /// # Errors
+    /// When the private database doesn't stop.
+    pub async fn stop(self) -> Result<()> {
+        info!("stopping");
+        // Nothing new over HTTP; requests under way are answered, live streams end.
+        self.stop_http.cancel();
+        self.servers.close();
+        drop(tokio::time::timeout(HTTP_DRAIN_MAX, self.servers.wait()).await);
+        // Nothing new over MQTT; what was read is committed and acknowledged, then connections close.
+        self.broker.stop(DRAIN_MAX).await;
+        drop(self.broker);
+        self.dispatch.close();
+        drop(tokio::time::timeout(DRAIN_MAX, self.dispatch.wait()).await);
+        self.flow.stop(DRAIN_MAX).await;
+        // The index commits what it has, and pushes under way are finished.
+        self.stop_followers.cancel();
+        self.followers.close();
+        drop(tokio::time::timeout(DRAIN_MAX, self.followers.wait()).await);
+        self.pushes.stopped().await;
+        if let Some(owner) = Arc::into_inner(self.owner) {
+            owner.release().await;
+        }
+        self.database.close().await?;
+        info!("stopped");
+        Ok(())
+    }
+}
+
+fn flow_settings(config: &Config) -> statecast_flow::Settings {
+    let limits = document::Limits {
+        depth_max: config.limits.depth_max,
+        payload_bytes_max: config.mqtt.packet_bytes_max,
+        twin_bytes_max: config.limits.twin_bytes_max,
+    };
+    statecast_flow::Settings { limits, register_unknown: config.dev, ..Default::default() }
+}
+
+fn mqtt_settings(config: &Config) -> statecast_broker::Config {
+    let mqtt = &config.mqtt;
+    statecast_broker::Config {
+        listen: mqtt.listen,
+        own_topics: vec!["devices/".into(), "changes/".into()],
+        packet_bytes_max: mqtt.packet_bytes_max,
+        unacknowledged_max: mqtt.unacknowledged_max,
+        bytes_in_flight_max: mqtt.bytes_in_flight_max,
+        connections_max: mqtt.connections_max,
+        ..Default::default()
+    }
+}
+
+/// Seconds, from what a commit takes on a good disk to what an outage lasts.
+const SECONDS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
+
+fn install_metrics() -> Result<PrometheusHandle> {
+    let builder =
+        PrometheusBuilder::new().set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &SECONDS)?;
+    builder.install_recorder().context("install the metrics recorder")
+}

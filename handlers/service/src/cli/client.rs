@@ -1,0 +1,259 @@
+//! Commands that talk to a running service over HTTP, as any other client would.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use clap::{Args, Subcommand};
+use futures::StreamExt;
+use reqwest::{Method, RequestBuilder, Response};
+use serde_json::{Value, json};
+
+use super::say;
+use crate::config::Config;
+
+/// How long the service may take to answer.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Where the service is.
+#[derive(Args)]
+struct Remote {
+    /// Address of the service [default: where the configuration listens]
+    #[arg(long, value_name = "URL", env = "STATECAST_URL")]
+    url: Option<String>,
+    /// API key
+    #[arg(long, env = "STATECAST_KEY", hide_env_values = true)]
+    key: Option<String>,
+}
+
+#[derive(Args)]
+pub(super) struct DeviceArgs {
+    #[command(flatten)]
+    remote: Remote,
+    #[command(subcommand)]
+    command: DeviceCommand,
+}
+
+#[derive(Subcommand)]
+enum DeviceCommand {
+    /// Register a device and print its token, this once
+    Add {
+        /// Its id
+        id: String,
+        /// A tag, `name=value`
+        #[arg(long = "tag", value_name = "NAME=VALUE")]
+        tags: Vec<String>,
+    },
+    /// List devices
+    List,
+    /// Show a device
+    Show {
+        /// Its id
+        id: String,
+    },
+    /// Register the devices of a file: a line each, `id` or `{"id":"…","tags":{…}}`; prints `id token`
+    Import {
+        /// The file
+        file: PathBuf,
+    },
+    /// Remove a device, with all that belongs to it
+    Remove {
+        /// Its id
+        id: String,
+    },
+}
+
+#[derive(Args)]
+pub(super) struct SearchArgs {
+    #[command(flatten)]
+    remote: Remote,
+    /// The query, e.g. `battery:<20 -site:lab`
+    query: String,
+    /// Fields to sort by, e.g. `-battery,id`
+    #[arg(long, default_value = "")]
+    sort: String,
+    /// Devices at most
+    #[arg(long, default_value_t = 20)]
+    limit: u32,
+}
+
+#[derive(Args)]
+pub(super) struct TailArgs {
+    #[command(flatten)]
+    remote: Remote,
+    /// Only what enters, leaves or changes within this query
+    query: Option<String>,
+}
+
+#[derive(Args)]
+pub(super) struct IndexArgs {
+    #[command(flatten)]
+    remote: Remote,
+    #[command(subcommand)]
+    command: IndexCommand,
+}
+
+#[derive(Subcommand)]
+enum IndexCommand {
+    /// Compare the index with the table, and repair what differs
+    Verify,
+    /// Make the index anew
+    Rebuild,
+}
+
+/// `statecast device`
+pub(super) async fn device(args: DeviceArgs, config: &Config) -> Result<()> {
+    let client = Client::new(args.remote, config)?;
+    match args.command {
+        DeviceCommand::Add { id, tags } => {
+            let tags: serde_json::Map<String, Value> = tags
+                .iter()
+                .map(|tag| {
+                    let (name, value) = tag.split_once('=').context("a tag is written name=value")?;
+                    Ok((name.to_owned(), json!(value)))
+                })
+                .collect::<Result<_>>()?;
+            say(&client.register(&id, &json!(tags)).await?)
+        }
+        DeviceCommand::List => {
+            let mut cursor = String::new();
+            loop {
+                let query = [("limit", "1000"), ("cursor", &cursor)];
+                let page = client.json(client.request(Method::GET, "devices").query(&query)).await?;
+                for twin in page["items"].as_array().into_iter().flatten() {
+                    say(&line(twin))?;
+                }
+                cursor = page["next_cursor"].as_str().unwrap_or_default().to_owned();
+                if cursor.is_empty() {
+                    return Ok(());
+                }
+            }
+        }
+        DeviceCommand::Show { id } => {
+            let twin = client.json(client.request(Method::GET, &format!("devices/{id}"))).await?;
+            say(&serde_json::to_string_pretty(&twin)?)
+        }
+        DeviceCommand::Import { file } => {
+            let text = std::fs::read_to_string(&file).with_context(|| format!("read {}", file.display()))?;
+            for (number, row) in text.lines().enumerate().filter(|(_, row)| !row.trim().is_empty()) {
+                let (id, tags) = import_row(row).with_context(|| format!("line {}", number + 1))?;
+                let token =
+                    client.register(&id, &tags).await.with_context(|| format!("line {}", number + 1))?;
+                say(&format!("{id} {token}"))?;
+            }
+            Ok(())
+        }
+        DeviceCommand::Remove { id } => {
+            client.send(client.request(Method::DELETE, &format!("devices/{id}"))).await?;
+            say("removed")
+        }
+    }
+}
+
+/// `statecast search`
+pub(super) async fn search(args: SearchArgs, config: &Config) -> Result<()> {
+    let client = Client::new(args.remote, config)?;
+    let query = [("q", args.query), ("sort", args.sort), ("limit", args.limit.to_string())];
+    let found = client.json(client.request(Method::GET, "search").query(&query)).await?;
+    for twin in found["items"].as_array().into_iter().flatten() {
+        say(&line(twin))?;
+    }
+    say(&format!("{} found", found["total"]))
+}
+
+/// `statecast tail`
+pub(super) async fn tail(args: TailArgs, config: &Config) -> Result<()> {
+    let client = Client::new(args.remote, config)?;
+    let query: Vec<(&str, String)> = args.query.map(|query| ("q", query)).into_iter().collect();
+    let response = client.send(client.request(Method::GET, "changes").query(&query)).await?;
+    let mut chunks = response.bytes_stream();
+    let mut text = Vec::new();
+    while let Some(chunk) = chunks.next().await {
+        text.extend_from_slice(&chunk.context("the stream broke off")?);
+        while let Some(end) = text.iter().position(|byte| *byte == b'\n') {
+            let row: Vec<u8> = text.drain(..=end).collect();
+            if let Some(data) = row.strip_prefix(b"data: ") {
+                say(String::from_utf8_lossy(data).trim_end())?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// `statecast index`
+pub(super) async fn index(args: IndexArgs, config: &Config) -> Result<()> {
+    let client = Client::new(args.remote, config)?;
+    match args.command {
+        IndexCommand::Verify => {
+            let verified =
+                client.json(client.request(Method::POST, "index/verify").timeout(TIMEOUT * 20)).await?;
+            say(&serde_json::to_string_pretty(&verified)?)
+        }
+        IndexCommand::Rebuild => {
+            client.send(client.request(Method::POST, "index/rebuild").timeout(TIMEOUT * 20)).await?;
+            say("the index is made anew")
+        }
+    }
+}
+
+/// A line for people: id, and what was reported.
+fn line(twin: &Value) -> String {
+    let online = if twin["presence"]["online"] == true { "online " } else { "offline" };
+    format!("{:32} {online} {}", twin["device"].as_str().unwrap_or_default(), twin["reported"])
+}
+
+fn import_row(row: &str) -> Result<(String, Value)> {
+    if !row.trim_start().starts_with('{') {
+        return Ok((row.trim().to_owned(), json!({})));
+    }
+    let row: Value = serde_json::from_str(row).context("read JSON")?;
+    let id = row["id"].as_str().context("`id` is missing")?;
+    Ok((id.to_owned(), row.get("tags").cloned().unwrap_or_else(|| json!({}))))
+}
+
+struct Client {
+    http: reqwest::Client,
+    base: String,
+    key: Option<String>,
+}
+
+impl Client {
+    fn new(remote: Remote, config: &Config) -> Result<Self> {
+        let base = remote.url.unwrap_or_else(|| format!("http://{}", config.http.listen));
+        let http = reqwest::Client::builder().connect_timeout(TIMEOUT).build().context("set up HTTP")?;
+        Ok(Self { http, base, key: remote.key })
+    }
+
+    fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        let request = self.http.request(method, format!("{}/v1/{path}", self.base.trim_end_matches('/')));
+        match &self.key {
+            Some(key) => request.bearer_auth(key),
+            None => request,
+        }
+    }
+
+    async fn register(&self, id: &str, tags: &Value) -> Result<String> {
+        let request = self.request(Method::PUT, &format!("devices/{id}")).json(&json!({ "tags": tags }));
+        let registered = self.json(request).await?;
+        Ok(registered["token"].as_str().unwrap_or("(keeps its token)").to_owned())
+    }
+
+    async fn json(&self, request: RequestBuilder) -> Result<Value> {
+        self.send(request).await?.json().await.context("read the answer")
+    }
+
+    /// Sends a request; a problem becomes an error with its words.
+    async fn send(&self, request: RequestBuilder) -> Result<Response> {
+        let response =
+            request.send().await.with_context(|| format!("is a service running at {}?", self.base))?;
+        let status = response.status();
+        if status.is_success() {
+            return Ok(response);
+        }
+        let problem: Value = response.json().await.unwrap_or_default();
+        let place =
+            problem["column"].as_u64().map(|column| format!(" (column {column})")).unwrap_or_default();
+        let hint = problem["suggestion"].as_str().map(|hint| format!("; {hint}?")).unwrap_or_default();
+        bail!("{status}: {}{place}{hint}", problem["detail"].as_str().unwrap_or_default())
+    }
+}

@@ -1,0 +1,71 @@
+//! Extractors whose rejections are problems: paths, queries and JSON bodies.
+
+use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, header};
+use serde::de::DeserializeOwned;
+use statecast_state::{DeviceId, DeviceKey};
+
+use super::Http;
+use super::auth::Caller;
+use super::problem::Problem;
+
+/// The query of the URL.
+pub struct Query<T>(pub T);
+
+impl<T: DeserializeOwned> FromRequestParts<Http> for Query<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Http) -> Result<Self, Problem> {
+        let query = axum::extract::Query::try_from_uri(&parts.uri);
+        query.map(|axum::extract::Query(value)| Self(value)).map_err(|e| Problem::bad_request(e.body_text()))
+    }
+}
+
+/// A JSON body.
+pub struct Json<T>(pub T);
+
+impl<T: DeserializeOwned> FromRequest<Http> for Json<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, http: &Http) -> Result<Self, Problem> {
+        let body = axum::Json::from_request(request, http).await;
+        body.map(|axum::Json(value)| Self(value)).map_err(|error| {
+            let mut problem = Problem::bad_request(error.body_text());
+            problem.status = error.status().as_u16();
+            problem
+        })
+    }
+}
+
+/// The device of a path `/v1/devices/{id}…`, within the tenant of the caller.
+pub struct Device(pub DeviceKey);
+
+impl FromRequestParts<Http> for Device {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, http: &Http) -> Result<Self, Problem> {
+        let caller = Caller::from_request_parts(parts, http).await?;
+        let axum::extract::Path(id) = axum::extract::Path::<String>::from_request_parts(parts, http)
+            .await
+            .map_err(|error| Problem::bad_request(error.body_text()))?;
+        let device = DeviceId::parse(&id).map_err(|bad| Problem::bad_request(bad.to_string()))?;
+        Ok(Self(DeviceKey::new(caller.tenant, device)))
+    }
+}
+
+/// The version that `If-Match` asks for.
+///
+/// # Errors
+/// `Problem` when it is neither `"n"` nor `*`.
+pub fn if_match(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
+    let Some(value) = headers.get(header::IF_MATCH) else { return Ok(None) };
+    let text = value.to_str().unwrap_or_default().trim();
+    if text == "*" {
+        return Ok(None);
+    }
+    let version = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).and_then(|n| n.parse().ok());
+    version.map(Some).ok_or_else(|| {
+        Problem::bad_request("If-Match takes the version of a twin in quotes, such as \"7\", or *")
+    })
+}

@@ -1,0 +1,134 @@
+//! The HTTP interface: JSON in, JSON out, errors as problems, live streams as server-sent events.
+//!
+//! - [`problem`]: errors
+//! - `auth`, `extract`: who calls, and what the request says
+//! - `devices`, `history`, `search`, `live`, `changes`: the devices, what they were, found, and as it happens
+//! - `rules`, `receivers`, `deliveries`: who is to be told of what, and what became of it
+//! - `operations`: refused payloads, usage, health, metrics
+//! - `console`: the pages for people
+
+pub mod problem;
+mod auth;
+mod extract;
+mod devices;
+mod history;
+mod search;
+mod live;
+mod changes;
+mod rules;
+mod receivers;
+mod deliveries;
+mod operations;
+mod console;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::http::{HeaderName, HeaderValue};
+use metrics_exporter_prometheus::PrometheusHandle;
+use serde::Serialize;
+use statecast_broker::Broker;
+use statecast_flow::Flow;
+use statecast_search::Search;
+use statecast_state::document::{self, Limits};
+use statecast_state::{Document, Position};
+use statecast_store::Store;
+use tokio_util::sync::CancellationToken;
+use utoipa::ToSchema;
+use utoipa::openapi::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::rulebook::Rulebook;
+use crate::source::Truth;
+use problem::Problem;
+
+/// Items of a page at most.
+const LIMIT_MAX: usize = 1_000;
+
+/// What the handlers of requests share. Cheap to clone.
+#[derive(Clone)]
+pub struct Http {
+    /// The way in for everything that changes a twin.
+    pub flow: Flow,
+    /// The database, for reads.
+    pub store: Store,
+    /// The search index.
+    pub search: Search,
+    /// What the index is made from, to verify it.
+    pub truth: Arc<Truth>,
+    /// Where the feed began when the process started: an index that is not there yet answers from the past.
+    pub began_at: Position,
+    /// The MQTT side.
+    pub broker: Broker,
+    /// Rules and receivers.
+    pub rulebook: Arc<Rulebook>,
+    /// Renders the metrics.
+    pub metrics: PrometheusHandle,
+    /// Nobody needs a key.
+    pub dev: bool,
+    /// Webhooks may go to private addresses.
+    pub allow_private_addresses: bool,
+    /// Live streams end when this is cancelled.
+    pub stop: CancellationToken,
+}
+
+/// A page of a list.
+#[derive(Serialize, ToSchema)]
+pub struct Page<T> {
+    /// The items.
+    items: Vec<T>,
+    /// Give it as `cursor` to get the next page; empty on the last.
+    next_cursor: String,
+}
+
+impl<T> Page<T> {
+    fn of(items: Vec<T>, limit: usize, cursor: impl Fn(&T) -> String) -> Self {
+        let full = items.len() >= limit;
+        let next_cursor = items.last().filter(|_| full).map(cursor).unwrap_or_default();
+        Self { items, next_cursor }
+    }
+}
+
+/// All routes, and their description.
+pub fn router(http: Http, body_bytes_max: usize) -> Router {
+    let (router, api) = api().split_for_parts();
+    router.merge(console::routes(api)).layer(DefaultBodyLimit::max(body_bytes_max)).with_state(http)
+}
+
+/// The description of the API as OpenAPI.
+pub fn openapi() -> OpenApi {
+    api().into_openapi()
+}
+
+fn api() -> OpenApiRouter<Http> {
+    let info = utoipa::openapi::InfoBuilder::new()
+        .title("Statecast")
+        .version(env!("CARGO_PKG_VERSION"))
+        .description(Some("Device state: in over MQTT, durable, searchable, and told to who needs to know."))
+        .build();
+    OpenApiRouter::with_openapi(utoipa::openapi::OpenApiBuilder::new().info(info).build())
+        .merge(devices::routes())
+        .merge(history::routes())
+        .merge(search::routes())
+        .merge(changes::routes())
+        .merge(rules::routes())
+        .merge(receivers::routes())
+        .merge(deliveries::routes())
+        .merge(operations::routes())
+}
+
+/// The header that tells where in the feed a write stands.
+fn position_header(position: Position) -> [(HeaderName, HeaderValue); 1] {
+    [(HeaderName::from_static("statecast-position"), HeaderValue::from(position.0))]
+}
+
+/// Reads a body that must be a JSON object within the limits.
+fn document(body: &[u8], limits: &Limits) -> Result<Document, Problem> {
+    Ok(document::parse(body, limits)?)
+}
+
+/// The limits of documents, for one that was already parsed as part of a body.
+fn check_document(document: &Document, limits: &Limits) -> Result<(), Problem> {
+    Ok(document::check(document, limits)?)
+}

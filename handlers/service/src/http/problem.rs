@@ -1,0 +1,109 @@
+//! Errors as `application/problem+json` (RFC 9457).
+
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use statecast_state::Refusal;
+use statecast_state::query::QueryError;
+use tracing::warn;
+use utoipa::ToSchema;
+
+/// Why a request failed.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Problem {
+    /// A stable word for the kind of problem, e.g. `not-found`.
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    /// The same for all problems of this kind.
+    pub title: &'static str,
+    /// The HTTP status.
+    pub status: u16,
+    /// What is wrong with this request.
+    pub detail: String,
+    /// Where in a query the problem is: the column, from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub column: Option<usize>,
+    /// What was perhaps meant.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub suggestion: Option<String>,
+}
+
+impl Problem {
+    fn new(status: StatusCode, kind: &'static str, title: &'static str, detail: impl Into<String>) -> Self {
+        Self { kind, title, status: status.as_u16(), detail: detail.into(), column: None, suggestion: None }
+    }
+
+    /// 400: the request can't be understood.
+    pub fn bad_request(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "bad-request", "The request can't be understood", detail)
+    }
+
+    /// 401: no key, or an unknown one.
+    pub fn unauthorized() -> Self {
+        let detail = "send `Authorization: Bearer KEY` with a key made by `statecast key create`";
+        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "An API key is needed", detail)
+    }
+
+    /// 404: there is no such thing.
+    pub fn not_found(what: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not-found", "There is no such thing", what)
+    }
+
+    /// 503: not now.
+    pub fn unavailable(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Not possible at present", detail)
+    }
+
+    /// The process is stopping.
+    pub fn stopping() -> Self {
+        Self::unavailable("the service is stopping")
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = (status, axum::Json(self)).into_response();
+        let kind = header::HeaderValue::from_static("application/problem+json");
+        response.headers_mut().insert(header::CONTENT_TYPE, kind);
+        response
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        let detail = refusal.to_string();
+        let (status, kind, title) = match refusal {
+            Refusal::Payload(_) => (StatusCode::BAD_REQUEST, "bad-payload", "The document can't be applied"),
+            Refusal::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "too-large", "A limit is exceeded"),
+            Refusal::UnknownDevice(_) => (StatusCode::NOT_FOUND, "not-found", "There is no such thing"),
+            Refusal::Version { .. } => {
+                (StatusCode::PRECONDITION_FAILED, "version", "The twin has another version")
+            }
+            Refusal::Poison(_) => {
+                (StatusCode::UNPROCESSABLE_ENTITY, "poison", "The database refuses the document")
+            }
+            Refusal::Handler(_) => (StatusCode::INTERNAL_SERVER_ERROR, "handler", "A handler failed"),
+            Refusal::Contended => (StatusCode::CONFLICT, "contended", "The twin changed too often"),
+        };
+        Self::new(status, kind, title, detail)
+    }
+}
+
+impl From<QueryError> for Problem {
+    fn from(error: QueryError) -> Self {
+        let mut problem =
+            Self::new(StatusCode::BAD_REQUEST, "bad-query", "The query can't be understood", error.message);
+        problem.column = Some(error.column);
+        problem.suggestion = error.suggestion;
+        problem
+    }
+}
+
+/// An error behind the API: told in the log, and to the caller only as what it means.
+impl From<statecast_store::StoreError> for Problem {
+    fn from(error: statecast_store::StoreError) -> Self {
+        warn!(%error, "a request could not be answered");
+        Self::unavailable("the database can't be reached")
+    }
+}

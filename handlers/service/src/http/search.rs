@@ -1,0 +1,108 @@
+//! Search: the query language over the index, and reading one's own writes.
+
+use std::time::{Duration, SystemTime};
+
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use statecast_search::FacetCounts;
+use statecast_state::query::{Field, Query as Search, Sort};
+use statecast_state::{Position, Twin};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::Http;
+use super::auth::Caller;
+use super::extract::Query;
+use super::problem::Problem;
+
+/// How long a search waits for the index to reach `after`.
+const AFTER_WAIT_MAX: Duration = Duration::from_secs(5);
+/// Devices of a page at most.
+const PAGE_MAX: usize = 200;
+
+pub(super) fn routes() -> OpenApiRouter<Http> {
+    OpenApiRouter::new().routes(routes!(search))
+}
+
+/// What to search for.
+#[derive(Deserialize, IntoParams)]
+struct Asked {
+    /// A query, e.g. `battery:<20 -site:lab`; empty for all devices.
+    #[serde(default)]
+    q: String,
+    /// Fields to sort by, `-` before a field for descending, e.g. `-battery,id`.
+    #[serde(default)]
+    sort: String,
+    /// Devices at most; 1 to 200, 20 where nothing is said.
+    limit: Option<usize>,
+    /// `next_cursor` of the page before.
+    cursor: Option<String>,
+    /// A position that the answer must include: wait for it, at most 5 s.
+    after: Option<u64>,
+    /// Fields whose values are to be counted, at most 4, with commas between.
+    #[serde(default)]
+    facets: String,
+}
+
+/// What was found.
+#[derive(Serialize, ToSchema)]
+struct Answer {
+    /// Devices that match.
+    total: usize,
+    /// The twins of this page.
+    #[schema(value_type = Vec<Object>)]
+    items: Vec<Twin>,
+    /// Give it as `cursor` to get the next page; empty on the last.
+    next_cursor: String,
+    /// For each field asked for: its values with the number of devices that match, most first.
+    #[schema(value_type = Object)]
+    facets: Map<String, Value>,
+    /// The position up to which the index was.
+    #[schema(value_type = u64)]
+    position: Position,
+}
+
+/// Finds devices.
+#[utoipa::path(get, path = "/v1/search", params(Asked), responses((status = 200, body = Answer), (status = 400, body = Problem), (status = 503, body = Problem)), tag = "search")]
+async fn search(
+    State(http): State<Http>,
+    caller: Caller,
+    Query(asked): Query<Asked>,
+) -> Result<axum::Json<Answer>, Problem> {
+    let query = Search::parse(&asked.q)?;
+    let sort = Sort::parse(&asked.sort)?;
+    let facets: Vec<Field> = Sort::parse(&asked.facets)?.into_iter().map(|key| key.field).collect();
+    let limit = asked.limit.unwrap_or(20).clamp(1, PAGE_MAX);
+    if let Some(after) = asked.after {
+        http.search.wait(Position(after), AFTER_WAIT_MAX).await.map_err(|late| {
+            Problem::unavailable(format!("the index has not yet reached position {after}: {late}"))
+        })?;
+    }
+    let (index, tenant) = (http.search.clone(), caller.tenant.clone());
+    // Its own thread, because a query over a whole fleet takes milliseconds.
+    let found = tokio::task::spawn_blocking(move || {
+        let now = SystemTime::now().into();
+        let cursor = asked.cursor.as_deref().filter(|cursor| !cursor.is_empty());
+        index.search(&tenant, &query, &sort, limit, cursor, &facets, now)
+    })
+    .await
+    .map_err(|_| Problem::unavailable("the search failed"))?
+    .map_err(|error| Problem::bad_request(error.to_string()))?;
+    let twins = http.store.by_ids(&caller.tenant, &found.ids).await?;
+    Ok(axum::Json(Answer {
+        total: found.total,
+        // One that was removed since the index saw it is left out.
+        items: twins.into_iter().flatten().collect(),
+        next_cursor: found.next_cursor.unwrap_or_default(),
+        facets: found.facets.iter().map(counts).collect(),
+        position: found.position,
+    }))
+}
+
+/// The values of a field, most frequent first, and how many more there are.
+fn counts(facet: &FacetCounts) -> (String, Value) {
+    let values: Vec<_> =
+        facet.values.iter().map(|(value, count)| json!({ "value": value, "count": count })).collect();
+    (facet.field.to_string(), json!({ "values": values, "more": facet.more }))
+}

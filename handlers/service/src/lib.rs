@@ -1,0 +1,21 @@
+//! The service: HTTP, command line, configuration; puts all together, starts and stops it.
+//!
+//! - [`config`]: what can be set, and where from
+//! - [`access`], [`sessions`], [`downlink`]: what the broker asks, and what it is told
+//! - [`rulebook`], [`outbox`], [`source`]: glue between crates that don't know each other
+//! - [`housekeeping`]: what time brings
+//! - [`http`]: the HTTP interface and the console
+//! - [`app`]: starts and stops all of it
+//! - [`cli`]: the command line
+
+pub mod config;
+pub mod access;
+pub mod sessions;
+pub mod downlink;
+pub mod rulebook;
+pub mod outbox;
+pub mod source;
+pub mod housekeeping;
+pub mod http;
+pub mod app;
+pub mod cli;

@@ -1,0 +1,100 @@
+//! Rules and receivers: the table is the truth, the flow has a compiled copy for each tenant.
+
+use std::collections::BTreeSet;
+
+use anyhow::Result;
+use statecast_flow::Rules;
+use statecast_state::TenantId;
+use statecast_state::rule::{CompiledRule, Receiver, Rule, RuleSet};
+use statecast_store::{Store, StoreError};
+use tokio::sync::Mutex;
+use tracing::warn;
+use uuid::Uuid;
+
+/// Changes rules and receivers, one change at a time, so that the copy in memory is never older than the table.
+pub struct Rulebook {
+    store: Store,
+    rules: Rules,
+    one_at_a_time: Mutex<()>,
+}
+
+impl Rulebook {
+    /// Reads the rules of all tenants.
+    ///
+    /// # Errors
+    /// When the database can't be read.
+    pub async fn open(store: Store, rules: Rules) -> Result<Self> {
+        let book = Self { store, rules, one_at_a_time: Mutex::new(()) };
+        let tenants: BTreeSet<TenantId> =
+            book.store.all_rules().await?.into_iter().map(|(tenant, _)| tenant).collect();
+        for tenant in tenants {
+            book.refresh(&tenant).await?;
+        }
+        Ok(book)
+    }
+
+    /// Saves a rule, new or changed.
+    ///
+    /// # Errors
+    /// When the database can't be written.
+    pub async fn save_rule(&self, tenant: &TenantId, rule: &Rule) -> Result<(), StoreError> {
+        let _turn = self.one_at_a_time.lock().await;
+        self.store.put_rule(tenant, rule).await?;
+        self.refresh(tenant).await
+    }
+
+    /// Removes a rule; false when there is none.
+    ///
+    /// # Errors
+    /// When the database can't be written.
+    pub async fn remove_rule(&self, tenant: &TenantId, id: Uuid) -> Result<bool, StoreError> {
+        let _turn = self.one_at_a_time.lock().await;
+        let removed = self.store.delete_rule(tenant, id).await?;
+        self.refresh(tenant).await?;
+        Ok(removed)
+    }
+
+    /// Saves a receiver, new or changed.
+    ///
+    /// # Errors
+    /// When the database can't be written.
+    pub async fn save_receiver(&self, tenant: &TenantId, receiver: &Receiver) -> Result<(), StoreError> {
+        let _turn = self.one_at_a_time.lock().await;
+        self.store.put_receiver(tenant, receiver).await?;
+        self.refresh(tenant).await
+    }
+
+    /// Removes a receiver; false when there is none.
+    ///
+    /// # Errors
+    /// When the database can't be written.
+    pub async fn remove_receiver(&self, tenant: &TenantId, id: Uuid) -> Result<bool, StoreError> {
+        let _turn = self.one_at_a_time.lock().await;
+        let removed = self.store.delete_receiver(tenant, id).await?;
+        self.refresh(tenant).await?;
+        Ok(removed)
+    }
+
+    /// Reads the rules of a tenant anew, after something else changed them.
+    ///
+    /// # Errors
+    /// When the database can't be read.
+    pub async fn reload(&self, tenant: &TenantId) -> Result<(), StoreError> {
+        let _turn = self.one_at_a_time.lock().await;
+        self.refresh(tenant).await
+    }
+
+    async fn refresh(&self, tenant: &TenantId) -> Result<(), StoreError> {
+        let receivers = self.store.receivers(tenant).await?;
+        let mut rules = Vec::new();
+        for rule in self.store.rules(tenant).await? {
+            match CompiledRule::new(rule) {
+                Ok(rule) => rules.push(rule),
+                // It was checked when it was saved: another version of the language wrote it.
+                Err(error) => warn!(%tenant, %error, "a rule is left out"),
+            }
+        }
+        self.rules.replace(tenant.clone(), RuleSet::new(tenant.clone(), rules, &receivers));
+        Ok(())
+    }
+}

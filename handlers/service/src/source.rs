@@ -1,0 +1,86 @@
+//! Where the search index gets its truth from: the feed while it reaches back far enough, else the tables.
+
+use std::sync::Arc;
+
+use anyhow::Result;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use statecast_flow::{Feed, Read};
+use statecast_search::source::FeedGone;
+use statecast_search::{Changes, Source};
+use statecast_state::{DeviceKey, Position, Twin};
+use statecast_store::Store;
+
+/// Changes taken at a time.
+const READ_MAX: usize = 4_000;
+
+/// The tables and the feed, as the index sees them.
+pub struct Truth {
+    store: Store,
+    feed: Feed,
+}
+
+impl Truth {
+    /// Over this store and this feed.
+    pub fn new(store: Store, feed: Feed) -> Self {
+        Self { store, feed }
+    }
+
+    async fn read(&self, after: Position) -> Result<Changes> {
+        self.feed.wait_after(after).await;
+        match self.feed.read(after, READ_MAX) {
+            Read::Changes(changes, upto) => {
+                let items = changes.iter().map(|change| (change.key.clone(), change.after.clone())).collect();
+                Ok(Changes { items, upto })
+            }
+            Read::Behind(from) => self.catch_up(after, from).await,
+        }
+    }
+
+    /// Reads from the history which devices changed, and from the table what they are now.
+    async fn catch_up(&self, after: Position, from: Position) -> Result<Changes> {
+        if self.store.feed_floor().await? > after {
+            return Err(FeedGone(after).into());
+        }
+        let rows = self.store.feed(after, from, READ_MAX).await?;
+        let upto = rows.last().filter(|_| rows.len() >= READ_MAX).map_or(from, |row| row.row.position);
+        let mut keys: Vec<DeviceKey> = rows.into_iter().map(|row| row.key).collect();
+        keys.sort();
+        keys.dedup();
+        let twins = self.store.twins(&keys).await?;
+        Ok(Changes {
+            items: keys.into_iter().zip(twins.into_iter().map(|twin| twin.map(Arc::new))).collect(),
+            upto,
+        })
+    }
+}
+
+impl Source for Truth {
+    fn scan(
+        &self,
+        after: Option<DeviceKey>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<(DeviceKey, Arc<Twin>)>>> {
+        async move {
+            let rows = self.store.scan(after.as_ref(), limit).await?;
+            Ok(rows.into_iter().map(|(key, _, twin)| (key, Arc::new(twin))).collect())
+        }
+        .boxed()
+    }
+
+    fn twins(&self, keys: Vec<DeviceKey>) -> BoxFuture<'_, Result<Vec<Option<Arc<Twin>>>>> {
+        async move {
+            let twins = self.store.twins(&keys).await?;
+            Ok(twins.into_iter().map(|twin| twin.map(Arc::new)).collect())
+        }
+        .boxed()
+    }
+
+    fn watermark(&self) -> Position {
+        self.feed.watermark()
+    }
+
+    fn changes(&self, after: Position) -> BoxFuture<'_, Result<Changes>> {
+        self.read(after).boxed()
+    }
+}

@@ -1,0 +1,204 @@
+//! Starts `statecast` with a data directory of its own, kills it, starts it again.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::io::{BufRead, BufReader};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use anyhow::{bail, Context, Result};
+use tempfile::TempDir;
+
+use crate::Api;
+
+/// How long a start may take: a first one makes a database.
+const START_MAX: Duration = Duration::from_secs(120);
+/// How long an orderly stop may take.
+const STOP_MAX: Duration = Duration::from_secs(60);
+
+/// A running service. Killed, with its database, when dropped.
+pub struct Service {
+    child: Child,
+    dir: TempDir,
+    /// Where MQTT listens.
+    pub mqtt: String,
+    /// Where HTTP listens.
+    pub http: String,
+    args: Vec<String>,
+}
+
+/// A program that was built beside this one.
+///
+/// # Errors
+/// When it wasn't.
+pub fn program(name: &str) -> Result<PathBuf> {
+    let own = std::env::current_exe().context("find this program")?;
+    let found = own.ancestors().skip(1).take(2).map(|dir| dir.join(name)).find(|path| path.is_file());
+    found.with_context(|| format!("{name} isn't built: run `make build`"))
+}
+
+impl Service {
+    /// Starts with `--dev` on free ports.
+    ///
+    /// # Errors
+    /// When it doesn't come up.
+    pub fn start() -> Result<Self> {
+        Self::start_with(&["--dev"])
+    }
+
+    /// Starts with these arguments of `serve` on free ports, which it keeps when it is started again.
+    ///
+    /// # Errors
+    /// When it doesn't come up.
+    pub fn start_with(args: &[&str]) -> Result<Self> {
+        let dir = tempfile::Builder::new().prefix("statecast-test-").tempdir()?;
+        let args: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();
+        let any = "127.0.0.1:0";
+        let (child, mqtt, http) = launch(dir.path(), &args, any, any)?;
+        Ok(Self { child, dir, mqtt, http, args })
+    }
+
+    /// The data directory.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// A client of its API.
+    pub fn api(&self) -> Api {
+        Api::new(&self.http)
+    }
+
+    /// The port of MQTT.
+    ///
+    /// # Panics
+    /// Never: the service printed it as an address.
+    pub fn mqtt_port(&self) -> u16 {
+        self.mqtt.rsplit(':').next().and_then(|port| port.parse().ok()).expect("an address has a port")
+    }
+
+    /// `kill -9`.
+    ///
+    /// # Errors
+    /// When it can't be killed.
+    pub fn kill(&mut self) -> Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    /// Starts it again on the same ports and data, after it was killed or stopped.
+    ///
+    /// # Errors
+    /// When it doesn't come up.
+    pub fn restart(&mut self) -> Result<()> {
+        let (child, mqtt, http) = launch(self.dir.path(), &self.args, &self.mqtt, &self.http)?;
+        (self.child, self.mqtt, self.http) = (child, mqtt, http);
+        Ok(())
+    }
+
+    /// Stops it in order, as SIGTERM does. Gives whether it said that all is well.
+    ///
+    /// # Errors
+    /// When it doesn't stop.
+    pub fn stop(&mut self) -> Result<bool> {
+        signal(self.child.id(), "TERM")?;
+        let begun = std::time::Instant::now();
+        while begun.elapsed() < STOP_MAX {
+            if let Some(status) = self.child.try_wait()? {
+                return Ok(status.success());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        bail!("it didn't stop within {} s", STOP_MAX.as_secs());
+    }
+
+    /// The process id of its private PostgreSQL.
+    ///
+    /// # Errors
+    /// When it has none.
+    pub fn postgres_pid(&self) -> Result<u32> {
+        let file = self.dir.path().join("postgres").join("postmaster.pid");
+        let text = std::fs::read_to_string(&file).with_context(|| format!("read {}", file.display()))?;
+        text.lines().next().and_then(|line| line.trim().parse().ok()).context("no process id in postmaster.pid")
+    }
+
+    /// Bytes resident in memory, of the service alone.
+    ///
+    /// # Errors
+    /// When the process is gone.
+    pub fn resident_bytes(&self) -> Result<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("VmRSS")?;
+        let kib: u64 = line.trim().trim_end_matches(" kB").parse()?;
+        Ok(kib * 1024)
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        // Its database has a session of its own and would outlive it.
+        let postgres = self.postgres_pid();
+        drop(self.child.kill());
+        drop(self.child.wait());
+        if let Ok(postgres) = postgres {
+            drop(signal(postgres, "QUIT"));
+        }
+    }
+}
+
+/// Sends a signal to a process that we started.
+///
+/// # Errors
+/// When there is no such process.
+pub fn signal(pid: u32, name: &str) -> Result<()> {
+    let status = Command::new("kill").arg(format!("-{name}")).arg(pid.to_string()).stderr(Stdio::null()).status()?;
+    if !status.success() {
+        bail!("no process {pid}");
+    }
+    Ok(())
+}
+
+fn launch(dir: &Path, args: &[String], mqtt: &str, http: &str) -> Result<(Child, String, String)> {
+    let log = std::fs::File::options().create(true).append(true).open(dir.join("test.log"))?;
+    let mut child = Command::new(program("statecast")?)
+        .arg("serve")
+        .args(["--mqtt", mqtt, "--http", http])
+        .args(args)
+        .arg("--data-dir")
+        .arg(dir)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(log)
+        .spawn()
+        .context("start statecast")?;
+    let output = child.stdout.take().context("stdout")?;
+    // A thread reads, because reading has no deadline of its own; it ends with the program.
+    let (sender, lines) = mpsc::channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(output).lines().map_while(Result::ok) {
+            drop(sender.send(line));
+        }
+    });
+    let ready = loop {
+        match lines.recv_timeout(START_MAX) {
+            Ok(line) if line.starts_with("ready ") => break line,
+            Ok(_) => {}
+            Err(_) => {
+                drop(child.kill());
+                drop(child.wait());
+                let log = std::fs::read_to_string(dir.join("test.log")).unwrap_or_default();
+                bail!("statecast didn't come up:\n{log}");
+            }
+        }
+    };
+    let field = |name: &str| {
+        let value = ready.split_whitespace().find_map(|word| word.strip_prefix(name));
+        value.map(str::to_owned).with_context(|| format!("no {name} in {ready}"))
+    };
+    Ok((child, field("mqtt=")?, field("http=")?))
+}
