@@ -51,7 +51,7 @@ CREATE TABLE history_default PARTITION OF history DEFAULT;
 
 -- Who owns the database, and which positions were given out.
 CREATE TABLE owner (
-    only     boolean PRIMARY KEY DEFAULT true CHECK (only),
+    single   boolean PRIMARY KEY DEFAULT true CHECK (single),
     -- Rises by 1 with each owner: who finds another number than its own is not the owner any more.
     term     bigint NOT NULL DEFAULT 0,
     -- Positions below this one were, or may have been, given to changes.

@@ -80,6 +80,11 @@ impl Store {
             .collect())
     }
 
+    /// How to connect to the same database.
+    pub fn options(&self) -> &PgConnectOptions {
+        &self.options
+    }
+
     /// Asks the database whether it is there.
     ///
     /// # Errors

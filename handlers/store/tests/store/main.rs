@@ -1,0 +1,12 @@
+//! The store against a real PostgreSQL: a private server for the whole run, a database for each test.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+mod proxy;
+mod batches;
+mod cuts;
+mod ownership;
+mod reads;
+mod outbox;
+mod partitions;
+mod private_server;
