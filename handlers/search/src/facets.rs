@@ -34,8 +34,14 @@ pub(crate) struct Facets<'a> {
 
 /// Counts within one segment, by kind and number of the value.
 pub(crate) struct SegmentFacets {
-    columns: Vec<(FieldColumns, HashMap<(u8, u64), usize>)>,
+    fields: Vec<FieldCounts>,
     seen: Vec<(u8, u64)>,
+}
+
+/// The columns of one field, and how many documents have each value of them.
+struct FieldCounts {
+    columns: FieldColumns,
+    counts: HashMap<(u8, u64), usize>,
 }
 
 impl<'a> Facets<'a> {
@@ -44,13 +50,14 @@ impl<'a> Facets<'a> {
     }
 
     pub(crate) fn segment(&self, reader: &SegmentReader) -> tantivy::Result<SegmentFacets> {
-        let open = |field| Ok((FieldColumns::open(reader, field)?, HashMap::new()));
-        let columns = self.fields.iter().map(open).collect::<tantivy::Result<_>>()?;
-        Ok(SegmentFacets { columns, seen: Vec::new() })
+        let open =
+            |field| Ok(FieldCounts { columns: FieldColumns::open(reader, field)?, counts: HashMap::new() });
+        let fields = self.fields.iter().map(open).collect::<tantivy::Result<_>>()?;
+        Ok(SegmentFacets { fields, seen: Vec::new() })
     }
 
     pub(crate) fn add(&mut self, segment: SegmentFacets) -> tantivy::Result<()> {
-        for (total, (columns, counts)) in self.counts.iter_mut().zip(segment.columns) {
+        for (total, FieldCounts { columns, counts }) in self.counts.iter_mut().zip(segment.fields) {
             for ((kind, number), count) in counts {
                 *total.entry(columns.value(kind, number)?).or_default() += count;
             }
@@ -80,7 +87,7 @@ fn most_frequent(field: Field, counts: HashMap<Value, usize>) -> FacetCounts {
 
 impl SegmentFacets {
     pub(crate) fn count(&mut self, doc: DocId) {
-        for (columns, counts) in &mut self.columns {
+        for FieldCounts { columns, counts } in &mut self.fields {
             // A value that stands in an array twice is still one device.
             self.seen.clear();
             self.seen.extend(columns.each(doc));

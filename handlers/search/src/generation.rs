@@ -78,7 +78,7 @@ impl Generation {
         let (schema, fields) = schema::build();
         let directory = Unsynced::open(path).map_err(tantivy::TantivyError::from)?;
         let index = Index::create(directory, schema, IndexSettings::default())?;
-        Self::start(path, index, fields, None, settings)
+        Self::start(path, &index, fields, None, settings)
     }
 
     /// Opens a complete one after checking each of its files.
@@ -109,17 +109,17 @@ impl Generation {
         if written.is_empty() {
             return Err(Unfit::Damaged(path.join(WRITTEN_FILES)));
         }
-        Self::start(path, index, fields, Some(payload.position), settings)
+        Self::start(path, &index, fields, Some(payload.position), settings)
     }
 
     fn start(
         path: &Path,
-        index: Index,
+        index: &Index,
         fields: Fields,
         position: Option<Position>,
         settings: &Settings,
     ) -> Result<Self, Unfit> {
-        schema::register_tokenizer(&index);
+        schema::register_tokenizer(index);
         let options = IndexWriterOptions::builder()
             .num_worker_threads(1)
             .num_merge_threads(1)

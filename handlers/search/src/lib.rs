@@ -39,7 +39,7 @@ pub use facets::FacetCounts;
 pub use find::Found;
 pub use follow::follow;
 pub use search::{Late, NotFollowing, Search, SearchError, Settings};
-pub use source::{Changes, FeedGone, Source};
+pub use source::{Changes, FeedGone, Page, Source};
 pub use verify::Verified;
 
 #[cfg(test)]

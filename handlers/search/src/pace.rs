@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use crate::Settings;
 
-/// A commit may take up a quarter of the time, so that a busy index leaves the processor to what must be
+/// Commits may take up a third of the time, so that a busy index leaves the processor to what must be
 /// acknowledged. What piles up meanwhile is written once for each device.
-const REST_PER_COMMIT: u32 = 3;
+const REST_PER_COMMIT: u32 = 2;
 
 /// The rest after a commit that took this long.
 pub(crate) fn rest(commit: Duration, settings: &Settings) -> Duration {
@@ -28,7 +28,7 @@ mod tests {
         let settings = Settings::default();
         let ms = Duration::from_millis;
         assert_eq!(rest(ms(1), &settings), ms(20));
-        assert_eq!(rest(ms(50), &settings), ms(150));
+        assert_eq!(rest(ms(50), &settings), ms(100));
         assert_eq!(rest(ms(5_000), &settings), ms(1_000));
     }
 

@@ -6,16 +6,15 @@ use futures::future::BoxFuture;
 use statecast_state::{DeviceKey, Position, Twin};
 use thiserror::Error;
 
+/// Some twins, in the order of a scan.
+pub type Page = Vec<(DeviceKey, Arc<Twin>)>;
+
 /// The twins, and the changes of them. A call that fails is repeated, with growing pauses; the future of any
 /// call may be dropped at any time.
 pub trait Source: Send + Sync + 'static {
     /// Up to `limit` twins, those after the key `after` in an order of keys that never changes; an empty
     /// page is the end.
-    fn scan(
-        &self,
-        after: Option<DeviceKey>,
-        limit: usize,
-    ) -> BoxFuture<'_, anyhow::Result<Vec<(DeviceKey, Arc<Twin>)>>>;
+    fn scan(&self, after: Option<DeviceKey>, limit: usize) -> BoxFuture<'_, anyhow::Result<Page>>;
 
     /// The twins of these devices as they are now, in the order asked for; none for a device that isn't.
     fn twins(&self, keys: Vec<DeviceKey>) -> BoxFuture<'_, anyhow::Result<Vec<Option<Arc<Twin>>>>>;

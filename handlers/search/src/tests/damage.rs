@@ -25,7 +25,7 @@ async fn survives(damage: impl Fn(&Path)) {
     let index = Running::start(dir.path(), &fleet).await;
     index.caught_up(&fleet).await;
     // So that there is a file of deleted documents too.
-    fleet.report("d00001", json!({"n": 1_000}));
+    fleet.report("d00001", &json!({"n": 1_000}));
     index.caught_up(&fleet).await;
     index.stop().await;
     for nth in 0..files(dir.path()).len() {
@@ -118,7 +118,7 @@ async fn what_was_written_and_not_committed_comes_again() {
         let mut hands = search.take_hands().unwrap();
         hands.generation.write([(&super::fleet::key("d00001"), &None)]).unwrap();
     }
-    fleet.report("d00002", json!({"n": 1_000}));
+    fleet.report("d00002", &json!({"n": 1_000}));
     let index = Running::start(dir.path(), &fleet).await;
     index.caught_up(&fleet).await;
     assert_eq!((index.total(""), index.total("n:1000"), index.total("n:1")), (20, 1, 1));

@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Changes, FeedGone, Search, Settings, Source, follow};
+use crate::{Changes, FeedGone, Page, Search, Settings, Source, follow};
 
 /// Long enough for a slow machine; a test that waits this long has failed.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
@@ -42,7 +42,7 @@ pub(super) fn key(device: &str) -> DeviceKey {
     DeviceKey::new(TenantId::default(), DeviceId::parse(device).unwrap())
 }
 
-pub(super) fn document(value: Value) -> Document {
+pub(super) fn document(value: &Value) -> Document {
     value.as_object().unwrap().clone()
 }
 
@@ -50,13 +50,13 @@ impl Fleet {
     pub(super) fn of(count: u64) -> Arc<Self> {
         let fleet = Arc::new(Self::default());
         for n in 0..count {
-            fleet.report(&format!("d{n:05}"), json!({"n": n}));
+            fleet.report(&format!("d{n:05}"), &json!({"n": n}));
         }
         fleet
     }
 
     /// A device reports its whole state; the position of the change.
-    pub(super) fn report(&self, device: &str, reported: Value) -> Position {
+    pub(super) fn report(&self, device: &str, reported: &Value) -> Position {
         let key = key(device);
         let mut inner = self.inner.lock();
         let before = inner.twins.get(&key);
@@ -112,11 +112,7 @@ impl Fleet {
 }
 
 impl Source for Fleet {
-    fn scan(
-        &self,
-        after: Option<DeviceKey>,
-        limit: usize,
-    ) -> BoxFuture<'_, anyhow::Result<Vec<(DeviceKey, Arc<Twin>)>>> {
+    fn scan(&self, after: Option<DeviceKey>, limit: usize) -> BoxFuture<'_, anyhow::Result<Page>> {
         Box::pin(async move {
             let inner = self.inner.lock();
             let behind = |key: &DeviceKey| after.as_ref().is_none_or(|after| key > after);

@@ -15,11 +15,11 @@ async fn what_changes_is_found_and_what_is_removed_isnt() {
     index.caught_up(&fleet).await;
     assert_eq!(index.total(""), 10);
 
-    fleet.report("d00003", json!({"n": 100}));
-    fleet.report("d00004", json!({"n": 1}));
-    fleet.report("d00004", json!({"n": 200}));
+    fleet.report("d00003", &json!({"n": 100}));
+    fleet.report("d00004", &json!({"n": 1}));
+    fleet.report("d00004", &json!({"n": 200}));
     fleet.remove("d00005");
-    fleet.report("new", json!({"n": 7}));
+    fleet.report("new", &json!({"n": 7}));
     index.caught_up(&fleet).await;
     assert_eq!(index.ids("n:>=7", "-n"), ["d00004", "d00003", "d00009", "d00008", "d00007", "new"]);
     assert_eq!(index.total(""), 10);
@@ -35,13 +35,13 @@ async fn a_reader_sees_its_own_writes_while_others_write() {
         let fleet = fleet.clone();
         tokio::spawn(async move {
             for n in 0.. {
-                fleet.report(&format!("d{:05}", n % 100), json!({"n": n}));
+                fleet.report(&format!("d{:05}", n % 100), &json!({"n": n}));
                 tokio::task::yield_now().await;
             }
         })
     };
     for n in 0..20 {
-        let position = fleet.report("mine", json!({"mark": n}));
+        let position = fleet.report("mine", &json!({"mark": n}));
         index.search.wait(position, PATIENCE).await.unwrap();
         assert!(index.search.position() >= position);
         assert_eq!(index.ids(&format!("mark:{n}"), ""), ["mine"]);
@@ -70,7 +70,7 @@ async fn a_new_start_catches_up_without_a_scan() {
     let scanned = fleet.scanned.load(Ordering::SeqCst);
     index.stop().await;
 
-    fleet.report("d00001", json!({"n": 999}));
+    fleet.report("d00001", &json!({"n": 999}));
     fleet.remove("d00002");
     let index = Running::start(dir.path(), &fleet).await;
     assert_eq!(index.total(""), 50, "the old index answers at once");
@@ -88,7 +88,7 @@ async fn a_source_that_fails_is_asked_again() {
     let index = Running::start(dir.path(), &fleet).await;
     index.caught_up(&fleet).await;
     fleet.failing.store(2, Ordering::SeqCst);
-    fleet.report("d00001", json!({"n": 999}));
+    fleet.report("d00001", &json!({"n": 999}));
     index.caught_up(&fleet).await;
     assert_eq!((index.total(""), index.total("n:999")), (5, 1));
     index.stop().await;
@@ -99,7 +99,7 @@ async fn an_index_that_is_ahead_of_a_restored_database_is_built_anew() {
     let dir = tempfile::tempdir().unwrap();
     let fleet = Fleet::of(5);
     let earlier = fleet.watermark();
-    fleet.report("late", json!({"n": 5}));
+    fleet.report("late", &json!({"n": 5}));
     let index = Running::start(dir.path(), &fleet).await;
     index.caught_up(&fleet).await;
     assert_eq!(index.total(""), 6);

@@ -6,5 +6,6 @@
 mod agreement;
 mod damage;
 mod fleet;
+mod finding;
 mod following;
 mod verifying;

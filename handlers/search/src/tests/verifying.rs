@@ -20,7 +20,7 @@ async fn what_differs_is_found_and_repaired() {
 
     let twin = |device: &str, version| Twin {
         version,
-        reported: document(json!({"n": 5_000})),
+        reported: document(&json!({"n": 5_000})),
         ..Twin::new(key(device).device)
     };
     fleet.tamper("missing", Some(twin("missing", 1)));
@@ -49,7 +49,7 @@ async fn a_busy_fleet_isnt_mistaken_for_a_wrong_index() {
             let mut n = 0;
             while !done.load(Ordering::SeqCst) {
                 n += 1;
-                fleet.report(&format!("d{:05}", n % 300), json!({"n": n}));
+                fleet.report(&format!("d{:05}", n % 300), &json!({"n": n}));
                 if n % 50 == 0 {
                     fleet.remove(&format!("d{:05}", n % 300));
                     tokio::time::sleep(std::time::Duration::from_millis(1)).await;
