@@ -24,7 +24,6 @@ pub(crate) struct Keeper {
     pub(crate) options: PgConnectOptions,
     /// The connection that holds the lock; none while interrupted.
     pub(crate) session: Option<Session>,
-    pub(crate) block: u64,
 }
 
 /// Whatever happens to the task, nobody writes without it.
@@ -74,20 +73,14 @@ impl Keeper {
     async fn hold(&mut self) -> Result<(), sqlx::Error> {
         let Some(session) = &mut self.session else { return Err(sqlx::Error::WorkerCrashed) };
         loop {
-            let low = self.ownership.positions.lock().is_low();
-            let end = within(
-                ANSWER_DEADLINE,
-                reserve(session, self.ownership.term, if low { self.block } else { 0 }),
-            );
-            let Some(end) = end.await? else { return Ok(()) };
+            let missing = self.ownership.positions.lock().missing();
+            let reserving = reserve(session, self.ownership.term, missing);
+            let Some(end) = within(ANSWER_DEADLINE, reserving).await? else { return Ok(()) };
             self.ownership.positions.lock().end = end;
             self.ownership.reserved.notify_waiters();
-            let low = self.ownership.positions.lock().is_low();
-            if !low {
-                tokio::select! {
-                    () = self.ownership.wake.notified() => {}
-                    () = tokio::time::sleep(HEARTBEAT) => {}
-                }
+            tokio::select! {
+                () = self.ownership.wake.notified() => {}
+                () = tokio::time::sleep(HEARTBEAT) => {}
             }
         }
     }
@@ -145,7 +138,7 @@ pub(crate) async fn begin_term(session: &mut Session, block: u64) -> Result<(i64
     let begin = begin.bind(signed(block)).bind(std::process::id().to_string());
     let row = within(ANSWER_DEADLINE, begin.fetch_one(&mut session.connection)).await?;
     let end = unsigned(row.try_get(1)?);
-    Ok((row.try_get(0)?, Block { next: end - block, end }))
+    Ok((row.try_get(0)?, Block { next: end - block, end, wanted: end }))
 }
 
 /// Reserves `more` positions and answers the first that isn't reserved; none when the term is over.

@@ -43,7 +43,7 @@ const LOAD: &str = "
             ORDER BY position DESC LIMIT $5
         )
         SELECT array_agg(message ORDER BY position) AS messages, array_agg(received_at ORDER BY position) AS times
-        FROM (SELECT * FROM day UNION ALL SELECT * FROM older) AS both
+        FROM (SELECT * FROM day UNION ALL SELECT * FROM older) AS r
     ) AS r
     ORDER BY k.ordinal";
 

@@ -91,12 +91,15 @@ pub(crate) enum Hold {
 pub(crate) struct Block {
     pub(crate) next: u64,
     pub(crate) end: u64,
+    /// The highest end that somebody has asked for.
+    pub(crate) wanted: u64,
 }
 
 impl Block {
-    /// More should be reserved soon.
-    pub(crate) fn is_low(self) -> bool {
-        self.end - self.next < BLOCK / 2
+    /// How many more should be reserved now; 0 while there are enough.
+    pub(crate) fn missing(self) -> u64 {
+        let asked = self.wanted.saturating_sub(self.end);
+        if asked > 0 || self.end - self.next < BLOCK / 2 { asked + BLOCK } else { 0 }
     }
 }
 
@@ -128,7 +131,7 @@ impl Store {
             reserved: Notify::new(),
         });
         let (stop, stopped) = oneshot::channel();
-        let keeper = Keeper { ownership: ownership.clone(), options, session: Some(session), block: BLOCK };
+        let keeper = Keeper { ownership: ownership.clone(), options, session: Some(session) };
         let keeper = tokio::spawn(keeper.run(stopped));
         tracing::info!(term, position = block.next, "this process owns the database");
         Ok(Owner { ownership, keeper, _stop: stop })
@@ -162,8 +165,10 @@ impl Owner {
                 let enough = block.end - first >= n;
                 if enough {
                     block.next += n;
+                } else {
+                    block.wanted = block.wanted.max(first.saturating_add(n));
                 }
-                if !enough || block.is_low() {
+                if block.missing() > 0 {
                     self.ownership.wake.notify_one();
                 }
                 if enough {

@@ -100,6 +100,9 @@ async fn cut_a_removal(cut: Cut) {
     let first = change(&device, None, 11, 1);
     let twin = first.after.clone().unwrap();
     writer.commit(&batch(vec![first])).await.unwrap();
+    // Once without a cut, which prepares the statement.
+    let changes = vec![removal(&device, &twin, 12), change(&device, None, 13, 1)];
+    assert_eq!(writer.commit(&batch(changes)).await.unwrap(), Outcome::default());
     proxy.cut_next(cut);
     let changes = vec![removal(&device, &twin, 21), change(&device, None, 22, 2)];
     assert_eq!(writer.commit(&batch(changes)).await.unwrap(), Outcome::default());
