@@ -225,7 +225,7 @@ impl Store {
     pub async fn finish(&self, finished: &[Finished]) -> Result<(), StoreError> {
         let now = now();
         let parts: Vec<_> = finished.iter().map(|one| parts(&one.outcome, now)).collect();
-        let work = async {
+        let work = Box::pin(async {
             let mut connection = self.pool.acquire().await?;
             let mut transaction = connection.begin().await?;
             let gone = finished.iter().filter_map(|one| match &one.outcome {
@@ -268,7 +268,7 @@ impl Store {
             .execute(&mut *transaction)
             .await?;
             transaction.commit().await
-        };
+        });
         deadline(work).await
     }
 

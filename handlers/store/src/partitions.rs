@@ -94,7 +94,7 @@ impl Store {
 
     /// Runs statements, made of nothing but dates, as one transaction.
     async fn together(&self, statements: &[String]) -> Result<(), StoreError> {
-        deadline(async {
+        deadline(Box::pin(async {
             let mut connection = self.pool.acquire().await?;
             let connection: &mut PgConnection = &mut connection;
             let mut transaction = connection.begin().await?;
@@ -102,7 +102,7 @@ impl Store {
                 sqlx::raw_sql(AssertSqlSafe(statement.as_str())).execute(&mut *transaction).await?;
             }
             transaction.commit().await
-        })
+        }))
         .await
     }
 }

@@ -55,14 +55,14 @@ impl Store {
 
     /// Deletes a receiver; answers whether there was one. What still waits for it is given up.
     pub async fn delete_receiver(&self, tenant: &TenantId, id: Uuid) -> Result<bool, StoreError> {
-        deadline(async {
+        deadline(Box::pin(async {
             let mut transaction = self.pool.begin().await?;
             let sql = "DELETE FROM receivers WHERE tenant = $1 AND id = $2";
             let deleted = sqlx::query(sql).bind(tenant.as_str()).bind(id).execute(&mut *transaction).await?;
             give_up(&mut transaction, tenant, id, "the receiver was deleted").await?;
             transaction.commit().await?;
             Ok(deleted.rows_affected() > 0)
-        })
+        }))
         .await
     }
 
@@ -74,13 +74,13 @@ impl Store {
         id: Uuid,
         reason: &str,
     ) -> Result<bool, StoreError> {
-        deadline(async {
+        deadline(Box::pin(async {
             let mut connection = self.pool.acquire().await?;
             let mut transaction = connection.begin().await?;
             let disabled = disable(&mut transaction, tenant, id, reason).await?;
             transaction.commit().await?;
             Ok(disabled)
-        })
+        }))
         .await
     }
 }

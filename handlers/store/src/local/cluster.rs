@@ -94,8 +94,10 @@ impl Cluster {
         start.arg("-D").arg(&self.data).arg("-l").arg(&log);
         run(start, limit + Duration::from_secs(10)).await.map_err(|error| match error {
             LocalError::Program { program, output } => {
-                let said = std::fs::read_to_string(&log).unwrap_or_default();
-                LocalError::Program { program, output: shorten(&format!("{output}\n{said}")) }
+                let said = std::fs::read_to_string(newest(&self.logs()).unwrap_or(log)).unwrap_or_default();
+                let last = said.lines().rev().take(10).collect::<Vec<_>>().into_iter().rev();
+                let last = last.collect::<Vec<_>>().join("\n");
+                LocalError::Program { program, output: shorten(&format!("{output}\n{last}")) }
             }
             other => other,
         })
@@ -154,15 +156,24 @@ impl Cluster {
 
 /// Removes all but the newest log files.
 pub(super) fn prune(logs: &Path) {
-    let Ok(entries) = std::fs::read_dir(logs) else { return };
-    let mut files: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
-    files.sort(); // the name begins with the time
-    let old = files.len().saturating_sub(LOG_FILES_MAX);
-    for path in &files[..old] {
+    let files = by_age(logs);
+    for path in &files[..files.len().saturating_sub(LOG_FILES_MAX)] {
         if let Err(error) = std::fs::remove_file(path) {
             tracing::warn!(%error, path = %path.display(), "remove an old log file of PostgreSQL");
         }
     }
+}
+
+fn newest(logs: &Path) -> Option<PathBuf> {
+    by_age(logs).pop()
+}
+
+/// The log files, oldest first: their names begin with the time.
+fn by_age(logs: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(logs).into_iter().flatten();
+    let mut files: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    files.sort();
+    files
 }
 
 /// Whether the system knows the locale that sorts by code point and knows upper and lower case of all.

@@ -28,7 +28,7 @@ use sqlx::{ConnectOptions, Connection};
 use thiserror::Error;
 
 use cluster::Cluster;
-use live::Postmaster;
+use live::{Found, Postmaster};
 
 /// Starting includes recovery after a crash, which reads up to 4 GB of log again.
 const START_DEADLINE: Duration = Duration::from_secs(300);
@@ -128,16 +128,17 @@ impl Local {
         let mut started = false;
         loop {
             let last = match live::find(&cluster.data) {
-                Some(postmaster) => match ready(&postmaster).await {
+                Found::Live(postmaster) => match ready(&postmaster).await {
                     Ok(()) => return Ok(Self::running(cluster, postmaster, lock)),
                     Err(error) => error.to_string(),
                 },
-                None if lock.is_some() && !started => {
+                Found::Changing => "its processes are just starting or ending".to_owned(),
+                Found::Nothing if lock.is_some() && !started => {
                     cluster.start(START_DEADLINE).await?;
                     started = true;
                     continue;
                 }
-                None => "it doesn't run".to_owned(),
+                Found::Nothing => "it doesn't run".to_owned(),
             };
             if began.elapsed() > START_DEADLINE {
                 return Err(LocalError::NotReady { path: cluster.data, last });
