@@ -1,6 +1,6 @@
 //! The HTTP interface of the service, as far as simulators use it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use reqwest::{Method, StatusCode};
@@ -12,9 +12,9 @@ use crate::device::Document;
 
 /// Longest that one call may take.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
-/// How often a call is made that fails for a reason that may pass.
-const ATTEMPTS_MAX: u32 = 8;
-/// Pause before the second attempt; it doubles with each.
+/// A call that fails for a reason that may pass is made again for so long.
+const RETRY_MAX: Duration = Duration::from_secs(30);
+/// Pause before the second call; it doubles with each.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// Items asked for in a page of history.
 const HISTORY_PAGE: usize = 500;
@@ -165,8 +165,9 @@ impl Api {
         path: &str,
         body: Option<&Value>,
     ) -> anyhow::Result<Option<T>> {
-        let mut pause = FIRST_PAUSE;
-        for attempt in 1.. {
+        let (started, mut pause) = (Instant::now(), FIRST_PAUSE);
+        loop {
+            let again = started.elapsed() + pause < RETRY_MAX;
             match self.call_once(method.clone(), path, body).await {
                 Ok((StatusCode::NOT_FOUND | StatusCode::NO_CONTENT, _)) => return Ok(None),
                 Ok((status, text)) if status.is_success() => {
@@ -175,12 +176,12 @@ impl Api {
                 }
                 Ok((status, text)) => {
                     let passing = status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS;
-                    if !passing || attempt >= ATTEMPTS_MAX {
+                    if !passing || !again {
                         let text: String = text.chars().take(300).collect();
                         bail!("{method} {path} was answered with {status}: {text}");
                     }
                 }
-                Err(error) if attempt >= ATTEMPTS_MAX => {
+                Err(error) if !again => {
                     return Err(error).with_context(|| format!("call {method} {path}"));
                 }
                 Err(_) => {}
@@ -188,7 +189,6 @@ impl Api {
             tokio::time::sleep(pause).await;
             pause *= 2;
         }
-        Ok(None)
     }
 
     async fn call_once(
