@@ -148,8 +148,8 @@ impl Source for Fleet {
                     if after.0 < inner.forgotten {
                         return Err(FeedGone(after).into());
                     }
-                    let items: Vec<_> =
-                        inner.feed.iter().filter(|(position, ..)| *position > after).take(1_000).collect();
+                    let start = inner.feed.partition_point(|(position, ..)| *position <= after);
+                    let items: Vec<_> = inner.feed[start..].iter().take(1_000).collect();
                     if let Some((upto, ..)) = items.last() {
                         let upto = *upto;
                         let items =
