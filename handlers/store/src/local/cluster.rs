@@ -83,7 +83,17 @@ impl Cluster {
         if !self.data.exists() {
             self.init().await?;
         }
-        self.configure()?;
+        let sockets = self.configure()?;
+        // Left over from one that was killed; the number in it may belong to another process by now. The
+        // directory is ours alone, and nothing runs on these files.
+        for name in [format!(".s.PGSQL.{PORT}.lock"), format!(".s.PGSQL.{PORT}")] {
+            match std::fs::remove_file(sockets.join(name)) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(file("clean up", &sockets)(error));
+                }
+                _ => {}
+            }
+        }
         // What it says before its own log is open.
         let log = self.home.join("start.log");
         std::fs::write(&log, "").map_err(file("write", &log))?;
@@ -135,7 +145,8 @@ impl Cluster {
         std::fs::rename(&new, &self.data).map_err(file("move", &new))
     }
 
-    fn configure(&self) -> Result<(), LocalError> {
+    /// Writes its settings; answers the directory of its socket.
+    fn configure(&self) -> Result<PathBuf, LocalError> {
         let sockets = home::socket_dir(&self.home, self.account)?;
         let quoted = sockets.to_string_lossy().replace('\'', "''");
         let compression = if self.binaries.has_lz4() { "lz4" } else { "on" };
@@ -144,7 +155,8 @@ impl Cluster {
             "{SETTINGS}wal_compression = {compression}\nunix_socket_directories = '{quoted}'\nport = {PORT}\n"
         );
         std::fs::write(&path, text).map_err(file("write", &path))?;
-        self.account.give(&path)
+        self.account.give(&path)?;
+        Ok(sockets)
     }
 
     fn program(&self, name: &str) -> Command {

@@ -8,10 +8,10 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use serde_json::json;
 use statecast_state::{Change, DeviceKey, Kind, Position, TenantId, Twin};
-use statecast_store::{Batch, DeadLetter, Outcome};
+use statecast_store::{Batch, DeadLetter, Local, Outcome, Store};
 use uuid::Uuid;
 
-use crate::support::{change, document, key, now, number, push, removal, store, until};
+use crate::support::{change, directory, document, key, now, number, push, removal, store, until};
 
 fn batch(changes: Vec<Change>) -> Batch {
     Batch { changes, dead_letters: Vec::new() }
@@ -157,7 +157,11 @@ async fn a_removed_device_leaves_only_a_tombstone() {
 
 #[tokio::test]
 async fn updates_of_twins_stay_on_their_page() {
-    let store = store().await;
+    // A server of its own: open transactions of other tests would keep old rows alive.
+    let dir = directory();
+    let local = Local::start(dir.path()).await.unwrap();
+    let store = Store::connect(local.options(), 1).await.unwrap();
+    store.migrate().await.unwrap();
     let owner = store.own().await.unwrap();
     let mut writer = owner.writer();
     let mut twins: Vec<Option<Arc<Twin>>> = vec![None; 1_000];
@@ -186,4 +190,6 @@ async fn updates_of_twins_stay_on_their_page() {
     })
     .await;
     assert!(percent >= 90, "{percent} % of the updates stayed on their page");
+    store.close().await;
+    local.stop().await.unwrap();
 }
