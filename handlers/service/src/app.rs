@@ -154,7 +154,9 @@ impl Application {
         followers.spawn({
             let house = housekeeping::run(store.clone(), config.retention.clone());
             let stop = stop_followers.clone();
-            async move { drop(stop.run_until_cancelled(house).await) }
+            async move {
+                stop.run_until_cancelled(house).await;
+            }
         });
 
         let (servers, stop_http) = (TaskTracker::new(), CancellationToken::new());

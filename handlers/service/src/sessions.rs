@@ -24,14 +24,14 @@ impl Greetings {
 
     async fn greet(&self, client: &Client, filters: &[Arc<str>]) -> Vec<Publication> {
         let Ok(tenant) = TenantId::parse(&client.realm) else { return Vec::new() };
-        // A wildcard would mean the whole fleet: whoever follows that reads it over HTTP.
+        // A wildcard for the device would mean the whole fleet: whoever follows that reads it over HTTP.
         let wanted: Vec<(DeviceId, &str)> = filters
             .iter()
             .filter_map(|filter| {
                 let (device, what) = filter.strip_prefix("devices/")?.split_once('/')?;
-                let device = DeviceId::parse(device).ok()?;
-                matches!(what, "desired" | "presence").then_some((device, what))
+                Some((DeviceId::parse(device).ok()?, what))
             })
+            .filter(|(_, what)| matches!(*what, "desired" | "presence" | "+" | "#"))
             .collect();
         let mut greetings = Vec::new();
         for (device, what) in wanted {
@@ -44,10 +44,12 @@ impl Greetings {
                     continue;
                 }
             };
-            greetings.push(match what {
-                "desired" => downlink::desired(&twin),
-                _ => downlink::presence(&twin, true),
-            });
+            if what != "presence" {
+                greetings.push(downlink::desired(&twin));
+            }
+            if what != "desired" {
+                greetings.push(downlink::presence(&twin, true));
+            }
         }
         greetings
     }

@@ -9,7 +9,7 @@ use super::problem::Problem;
 use crate::access;
 
 /// Who calls.
-pub struct Caller {
+pub(super) struct Caller {
     /// Whose devices it sees.
     pub tenant: TenantId,
 }

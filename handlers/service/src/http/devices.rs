@@ -26,7 +26,7 @@ pub(super) fn routes() -> OpenApiRouter<Http> {
 
 /// Which page of a list.
 #[derive(Deserialize, IntoParams)]
-pub struct Paging {
+pub(super) struct Paging {
     /// Items at most; 1 to 1,000, 100 where nothing is said.
     pub limit: Option<usize>,
     /// `next_cursor` of the page before.

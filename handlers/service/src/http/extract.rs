@@ -11,7 +11,7 @@ use super::auth::Caller;
 use super::problem::Problem;
 
 /// The query of the URL.
-pub struct Query<T>(pub T);
+pub(super) struct Query<T>(pub T);
 
 impl<T: DeserializeOwned> FromRequestParts<Http> for Query<T> {
     type Rejection = Problem;
@@ -23,7 +23,7 @@ impl<T: DeserializeOwned> FromRequestParts<Http> for Query<T> {
 }
 
 /// A JSON body.
-pub struct Json<T>(pub T);
+pub(super) struct Json<T>(pub T);
 
 impl<T: DeserializeOwned> FromRequest<Http> for Json<T> {
     type Rejection = Problem;
@@ -39,7 +39,7 @@ impl<T: DeserializeOwned> FromRequest<Http> for Json<T> {
 }
 
 /// The device of a path `/v1/devices/{id}…`, within the tenant of the caller.
-pub struct Device(pub DeviceKey);
+pub(super) struct Device(pub DeviceKey);
 
 impl FromRequestParts<Http> for Device {
     type Rejection = Problem;
@@ -58,7 +58,7 @@ impl FromRequestParts<Http> for Device {
 ///
 /// # Errors
 /// `Problem` when it is neither `"n"` nor `*`.
-pub fn if_match(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
+pub(super) fn if_match(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
     let Some(value) = headers.get(header::IF_MATCH) else { return Ok(None) };
     let text = value.to_str().unwrap_or_default().trim();
     if text == "*" {
