@@ -1,0 +1,49 @@
+# What people and CI call. `make demo` and `make test` do all their set-up on a fresh Debian machine with Rust.
+
+.PHONY: build demo test lint bench audit openapi deps deps-run deps-test
+
+CLIENTS := target/clients
+
+# The binaries, in the one profile that everything uses: target/release/statecast and target/release/statecast-sim.
+build:
+	cargo build --release --workspace --bins
+
+# The service, 2,000 simulated devices, rules and a receiver of pushes. DEMO_SECONDS=60 ends it by itself.
+demo: deps-run build
+	target/release/statecast-sim demo
+
+# Everything that is tested, against the real binary, a real PostgreSQL and clients written by others.
+test: deps-test build
+	cargo test --release --workspace --no-fail-fast
+
+lint:
+	cargo fmt --all --check
+	cargo clippy --release --workspace --all-targets -- -D warnings
+
+# Ratios measured in one run; writes target/bench/results.json.
+bench: deps-run build
+	target/release/statecast-bench
+
+# Licences, bans and sources of dependencies; advisories where their database can be reached.
+audit:
+	command -v cargo-deny >/dev/null || cargo install cargo-deny --locked
+	cargo deny check licenses bans sources
+	cargo deny check advisories || echo "advisories: not checked, or see above"
+
+# The description of the HTTP interface, from the code; a test says when it is out of date.
+openapi: build
+	target/release/statecast openapi > openapi.json
+
+deps: deps-run deps-test
+
+# PostgreSQL, without a cluster of its own: the service makes a private one.
+deps-run:
+	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || tests/deps.sh postgresql
+
+# Clients written by others, and a browser.
+deps-test: deps-run
+	@command -v mosquitto_pub >/dev/null || tests/deps.sh mosquitto-clients
+	@command -v chromium >/dev/null || tests/deps.sh chromium
+	@command -v python3 >/dev/null || tests/deps.sh python3 python3-pip
+	@command -v npm >/dev/null || tests/deps.sh nodejs npm
+	@tests/clients/install.sh $(CLIENTS)
