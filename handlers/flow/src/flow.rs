@@ -1,7 +1,7 @@
 //! Puts the way together: takes deliveries and requests in, and stops in order.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use metrics::counter;
@@ -23,6 +23,10 @@ use crate::presence::{Connections, device_of};
 use crate::request::{Answer, Applied, Ask, Message, Request};
 use crate::{Feed, Rules, activation, decode};
 
+/// How long devices have to come back after a start before they count as offline.
+const GRACE: Duration = Duration::from_secs(90);
+/// Devices looked at in one read after the grace.
+const GRACE_PAGE: usize = 1_000;
 /// Requests from inside the process (HTTP) that may be open at once; more wait.
 const CALLS_MAX: usize = 1_024;
 
@@ -119,10 +123,36 @@ impl Flow {
         self.shared.mailboxes.active()
     }
 
-    /// Takes deliveries until the broker is gone.
-    pub async fn dispatch(&self, mut deliveries: mpsc::Receiver<Delivery>) {
+    /// Takes deliveries until it is told to stop; what waits by then is still taken.
+    pub async fn dispatch(&self, mut deliveries: mpsc::Receiver<Delivery>, stop: CancellationToken) {
+        while let Some(Some(delivery)) = stop.run_until_cancelled(deliveries.recv()).await {
+            self.deliver(delivery);
+        }
+        deliveries.close();
         while let Some(delivery) = deliveries.recv().await {
             self.deliver(delivery);
+        }
+    }
+
+    /// Closes what a previous process left open: devices that it saw online and that have not come back within the
+    /// grace are offline now. They get that long because a restart is no absence.
+    pub async fn close_left_open(&self) {
+        tokio::time::sleep(GRACE).await;
+        let mut after: Option<DeviceKey> = None;
+        loop {
+            let page = match self.store.online(after.as_ref(), GRACE_PAGE).await {
+                Ok(page) => page,
+                Err(error) => {
+                    warn!(%error, "look for devices that did not come back: trying again");
+                    tokio::time::sleep(GRACE).await;
+                    continue;
+                }
+            };
+            let Some(last) = page.last() else { return };
+            after = Some(last.clone());
+            for key in page.into_iter().filter(|key| !self.shared.connections.online(key)) {
+                self.presence(key, false, "did not come back", SystemTime::now().into());
+            }
         }
     }
 

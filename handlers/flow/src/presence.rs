@@ -6,8 +6,9 @@ use parking_lot::Mutex;
 use statecast_broker::Client;
 use statecast_state::{DeviceId, DeviceKey, TenantId};
 
-/// The reason of a disconnection after which the same client is about to connect again.
-const TAKEN_OVER: &str = "taken over";
+/// Reasons of a disconnection that say nothing of the device: the same client has just connected again, or it is we
+/// who stop and it will be back.
+const NO_ABSENCE: [&str; 2] = ["taken over", "stopping"];
 
 /// The device that a client acts for; none for apps, and for whoever gave no name.
 pub fn device_of(client: &Client) -> Option<DeviceKey> {
@@ -40,7 +41,7 @@ impl Connections {
             return false;
         }
         open.remove(key);
-        reason != TAKEN_OVER
+        !NO_ABSENCE.contains(&reason)
     }
 
     /// Whether a connection of the device is open now.
@@ -71,7 +72,7 @@ mod tests {
         let connections = Connections::default();
         let key = DeviceKey::new(TenantId::default(), DeviceId::parse("a").expect("valid"));
         connections.opened(&key);
-        assert!(!connections.closed(&key, TAKEN_OVER));
+        assert!(!connections.closed(&key, "taken over"));
         assert!(connections.opened(&key));
     }
 }

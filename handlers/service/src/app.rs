@@ -48,6 +48,7 @@ pub struct Application {
     broker: Broker,
     pushes: Dispatcher,
     dispatch: TaskTracker,
+    stop_dispatch: CancellationToken,
     followers: TaskTracker,
     servers: TaskTracker,
     stop_followers: CancellationToken,
@@ -145,12 +146,18 @@ impl Application {
         let broker = Broker::start(mqtt_settings(config), access, greetings, sender)
             .await
             .with_context(|| format!("listen for MQTT on {}", config.mqtt.listen))?;
-        let dispatch = TaskTracker::new();
+        let (dispatch, stop_dispatch) = (TaskTracker::new(), CancellationToken::new());
         dispatch.spawn({
-            let flow = flow.clone();
-            async move { flow.dispatch(deliveries).await }
+            let (flow, stop) = (flow.clone(), stop_dispatch.clone());
+            async move { flow.dispatch(deliveries, stop).await }
         });
         followers.spawn(downlink::follow(feed, broker.clone(), wake, stop_followers.clone()));
+        followers.spawn({
+            let (flow, stop) = (flow.clone(), stop_followers.clone());
+            async move {
+                stop.run_until_cancelled(flow.close_left_open()).await;
+            }
+        });
         followers.spawn({
             let house = housekeeping::run(store.clone(), config.retention.clone());
             let stop = stop_followers.clone();
@@ -196,6 +203,7 @@ impl Application {
             broker,
             pushes,
             dispatch,
+            stop_dispatch,
             followers,
             servers,
             stop_followers,
@@ -226,9 +234,9 @@ impl Application {
         drop(tokio::time::timeout(HTTP_DRAIN_MAX, self.servers.wait()).await);
         // Nothing new over MQTT; what was read is committed and acknowledged, then connections close.
         self.broker.stop(DRAIN_MAX).await;
-        drop(self.broker);
+        self.stop_dispatch.cancel();
         self.dispatch.close();
-        drop(tokio::time::timeout(DRAIN_MAX, self.dispatch.wait()).await);
+        self.dispatch.wait().await;
         self.flow.stop(DRAIN_MAX).await;
         // The index commits what it has, and pushes under way are finished.
         self.stop_followers.cancel();

@@ -75,6 +75,21 @@ impl Store {
         rows.iter().map(|row| Ok((row.key()?, row.position()?, row.twin()?))).collect()
     }
 
+    /// The devices of all tenants that are said to be online, in the order of their keys, after `after`.
+    pub async fn online(
+        &self,
+        after: Option<&DeviceKey>,
+        rows_max: usize,
+    ) -> Result<Vec<DeviceKey>, StoreError> {
+        let sql = "SELECT tenant, device FROM devices WHERE online AND (tenant, device) > ($1, $2)
+                   ORDER BY tenant, device LIMIT $3";
+        let query = sqlx::query(sql)
+            .bind(after.map_or("", |key| key.tenant.as_str()))
+            .bind(after.map_or("", |key| key.device.as_str()))
+            .bind(limit(rows_max));
+        deadline(query.fetch_all(&self.pool)).await?.iter().map(Columns::key).collect()
+    }
+
     /// How many devices there are: of one tenant, or of all.
     pub async fn count(&self, tenant: Option<&TenantId>) -> Result<u64, StoreError> {
         let query = sqlx::query_scalar("SELECT count(*) FROM devices WHERE $1::text IS NULL OR tenant = $1")

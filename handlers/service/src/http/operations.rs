@@ -1,5 +1,7 @@
 //! For those who run the service: refused payloads, usage, the index, health, metrics.
 
+use std::time::Duration;
+
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -16,6 +18,9 @@ use super::devices::Paging;
 use super::extract::Query;
 use super::problem::Problem;
 use super::{Http, Page};
+
+/// How long the database may take to answer before it counts as away.
+const PING_MAX: Duration = Duration::from_secs(2);
 
 pub(super) fn routes() -> OpenApiRouter<Http> {
     OpenApiRouter::new()
@@ -143,7 +148,8 @@ async fn livez() -> &'static str {
 /// The process does its work: the database answers, and the index follows.
 #[utoipa::path(get, path = "/readyz", responses((status = 200), (status = 503)), tag = "operations")]
 async fn readyz(State(http): State<Http>) -> Response {
-    let database = http.store.ping().await.is_ok();
+    // A database that hangs isn't there.
+    let database = matches!(tokio::time::timeout(PING_MAX, http.store.ping()).await, Ok(Ok(())));
     let index = http.search.position() >= http.began_at;
     let accepting = !http.stop.is_cancelled();
     let ready = database && index && accepting;
