@@ -6,6 +6,7 @@
 //! - [`home`]: where its files live, and where its socket
 //! - [`cluster`]: making it, setting it up, starting and stopping it
 //! - [`live`]: whether it runs already
+//! - [`guard`]: starts it again when somebody else ended it
 //!
 //! States: none yet; stopped; live and ours; live and somebody else's, who holds the lock file of the data
 //! directory: then we are a guest, and stop nothing.
@@ -18,9 +19,11 @@ mod account;
 mod home;
 mod cluster;
 mod live;
+mod guard;
 
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgSslMode};
@@ -28,14 +31,13 @@ use sqlx::{ConnectOptions, Connection};
 use thiserror::Error;
 
 use cluster::Cluster;
+use guard::Guard;
 use live::{Found, Postmaster};
 
 /// Starting includes recovery after a crash, which reads up to 4 GB of log again.
 const START_DEADLINE: Duration = Duration::from_secs(300);
 /// How often to look whether it is ready.
 const START_INTERVAL: Duration = Duration::from_millis(50);
-/// How often old log files are removed.
-const PRUNE_INTERVAL: Duration = Duration::from_secs(600);
 /// The user within the server, and its database.
 const NAME: &str = "statecast";
 
@@ -107,11 +109,12 @@ pub enum LocalError {
 /// A running private server. Dropped without [`Local::stop`] it runs on, and the next start adopts it.
 #[derive(Debug)]
 pub struct Local {
-    cluster: Cluster,
+    cluster: Arc<Cluster>,
     postmaster: Postmaster,
     /// The lock of the data directory; none for a guest.
     lock: Option<File>,
-    pruning: Option<tokio::task::JoinHandle<()>>,
+    /// Looks after the server; none for a guest.
+    guard: Option<Guard>,
 }
 
 impl Local {
@@ -149,16 +152,9 @@ impl Local {
 
     fn running(cluster: Cluster, postmaster: Postmaster, lock: Option<File>) -> Self {
         tracing::info!(pid = postmaster.pid, data = %cluster.data.display(), guest = lock.is_none(), "PostgreSQL runs");
-        let pruning = lock.is_some().then(|| {
-            let logs = cluster.logs();
-            tokio::spawn(async move {
-                loop {
-                    cluster::prune(&logs);
-                    tokio::time::sleep(PRUNE_INTERVAL).await;
-                }
-            })
-        });
-        Self { cluster, postmaster, lock, pruning }
+        let cluster = Arc::new(cluster);
+        let guard = lock.is_some().then(|| Guard::start(cluster.clone()));
+        Self { cluster, postmaster, lock, guard }
     }
 
     /// How to connect to its database.
@@ -166,7 +162,7 @@ impl Local {
         options(&self.postmaster.socket, NAME)
     }
 
-    /// The process id of the server.
+    /// The process id of the server that was there at first.
     pub fn pid(&self) -> u32 {
         self.postmaster.pid
     }
@@ -176,19 +172,14 @@ impl Local {
     /// # Errors
     /// When it didn't stop in time.
     pub async fn stop(mut self) -> Result<(), LocalError> {
+        if let Some(guard) = self.guard.take() {
+            guard.stop().await;
+        }
         if self.lock.is_some() {
             self.cluster.stop().await?;
         }
         self.lock = None;
         Ok(())
-    }
-}
-
-impl Drop for Local {
-    fn drop(&mut self) {
-        if let Some(pruning) = &self.pruning {
-            pruning.abort();
-        }
     }
 }
 
