@@ -25,6 +25,8 @@ struct State {
     /// The server's sides of what was cut.
     ghosts: Vec<UnixStream>,
     made: u32,
+    /// With the next cut, everybody is cut off.
+    isolate: bool,
 }
 
 pub(crate) struct Proxy {
@@ -44,17 +46,17 @@ impl Proxy {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let state = Arc::new(Mutex::new(State::default()));
-        let isolated = watch::Sender::new(false);
+        let isolated = watch::Sender::new(false); // its clones share the value
         let (shared, isolation) = (state.clone(), isolated.clone());
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 if *isolation.borrow() {
                     continue;
                 }
-                let (state, isolation, socket) = (shared.clone(), isolation.subscribe(), socket.clone());
+                let (state, isolation, socket) = (shared.clone(), isolation.clone(), socket.clone());
                 tokio::spawn(async move {
                     if let Ok(server) = UnixStream::connect(&socket).await {
-                        relay(client, server, &state, isolation).await;
+                        relay(client, server, &state, &isolation).await;
                     }
                 });
             }
@@ -76,6 +78,13 @@ impl Proxy {
         self.state.lock().cut = Some(cut);
     }
 
+    /// Cuts, and cuts everybody off at the same moment.
+    pub(crate) fn cut_next_and_isolate(&self, cut: Cut) {
+        let mut state = self.state.lock();
+        state.cut = Some(cut);
+        state.isolate = true;
+    }
+
     /// How many connections were cut.
     pub(crate) fn cuts(&self) -> u32 {
         self.state.lock().made
@@ -90,7 +99,7 @@ async fn relay(
     mut client: TcpStream,
     mut server: UnixStream,
     state: &Mutex<State>,
-    mut isolation: watch::Receiver<bool>,
+    isolation: &watch::Sender<bool>,
 ) {
     // The first packet has no type: its length, then names and values.
     let Ok(hello) = packet(&mut client, None).await else { return };
@@ -98,6 +107,7 @@ async fn relay(
     if server.write_all(&hello).await.is_err() {
         return;
     }
+    let mut isolated = isolation.subscribe();
     let ghost = {
         let (mut client_in, mut client_out) = client.split();
         let (mut server_in, mut server_out) = server.split();
@@ -106,14 +116,20 @@ async fn relay(
         tokio::select! {
             () = up => false,
             cut = down => cut,
-            _ = isolation.wait_for(|isolated| *isolated) => is_writer,
+            _ = isolated.wait_for(|yes| *yes) => is_writer,
         }
     };
     if ghost {
         let mut state = state.lock();
         state.ghosts.push(server);
         state.made += 1;
+        state.cut = None;
+        if std::mem::take(&mut state.isolate) {
+            isolation.send_replace(true);
+        }
     }
+    // Only now does the client lose its connection.
+    drop(client);
 }
 
 /// From the client: everything, but no `Sync` when the transaction must not be committed: `Flush` instead.
@@ -158,7 +174,6 @@ async fn downwards<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
             // The client gets to read the rows before it loses the connection.
             let _ = to.flush().await;
             tokio::time::sleep(Duration::from_millis(20)).await;
-            state.lock().cut = None;
             return true;
         }
     }
