@@ -13,6 +13,8 @@ use crate::ending::Ending;
 use crate::meters::Meters;
 use crate::outbox::{Letter, Posted};
 use crate::registry::Registry;
+use crate::retained::Retained;
+use crate::router::{self, Router};
 use crate::tree::Tree;
 use crate::{Access, Config, Delivery, Publication, Sessions, listener};
 
@@ -39,6 +41,8 @@ impl Broker {
     ) -> std::io::Result<Self> {
         let listener = listener::bind(config.listen)?;
         let address = listener.local_addr()?;
+        let (router, commands) = Router::new(&config);
+        let retained = Retained::new(config.retained_bytes_max);
         let hub = Arc::new_cyclic(|this| Hub {
             this: Weak::clone(this),
             address,
@@ -50,6 +54,8 @@ impl Broker {
             deliveries,
             registry: Registry::default(),
             tree: Tree::default(),
+            router,
+            retained,
             meters: Meters::new(),
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),
@@ -57,8 +63,14 @@ impl Broker {
             last_connection: AtomicU64::new(0),
         });
         hub.tasks.spawn(listener::accept(Arc::clone(&hub), listener));
+        hub.tasks.spawn(router::watch(Arc::clone(&hub), commands));
         hub.tasks.spawn(Arc::clone(&hub).show_gauges());
         Ok(Self(hub))
+    }
+
+    #[cfg(test)]
+    pub(crate) fn hub(&self) -> &Hub {
+        &self.0
     }
 
     /// Where it listens.
@@ -96,6 +108,12 @@ impl Broker {
         self.0.bytes_in_flight()
     }
 
+    /// Waits until the router behind the broker can't be kept alive: it died three times in a minute, or hangs.
+    /// The process is to exit, and to be started again.
+    pub async fn router_failed(&self) {
+        self.0.router.failed.cancelled().await;
+    }
+
     /// Stops in order: refuses new connections, reads no more, lets receipts resolve and acknowledgements
     /// leave, tells v5 clients that the server shuts down (0x8B), and closes. What isn't done within the
     /// deadline is closed as it is; at most a second later this returns.
@@ -127,6 +145,8 @@ pub(crate) struct Hub {
     pub(crate) deliveries: mpsc::Sender<Delivery>,
     pub(crate) registry: Registry,
     pub(crate) tree: Tree,
+    pub(crate) router: Router,
+    pub(crate) retained: Retained,
     pub(crate) meters: Meters,
     /// One permit a byte of what may be in flight.
     pub(crate) bytes: Arc<Semaphore>,
@@ -147,14 +167,15 @@ impl Hub {
         let mut count = 0;
         self.tree.matching(realm, &publication.topic, |subscription| {
             let client = &subscription.peer.client;
-            let echo = subscription.no_local && from == Some(client.connection);
+            let options = subscription.options;
+            let echo = options.no_local && from == Some(client.connection);
             if echo || !client.grants.may_receive(&publication.topic) {
                 return;
             }
             // Who is already subscribed sees a live message, whether or not it is kept (MQTT 5, 3.3.1.3).
-            let retain = publication.retain && subscription.keep_retain;
-            let letter = Letter::new(publication, subscription.qos, retain);
-            if subscription.peer.post(letter, self.config.outbox_bytes_max) == Posted::Queued {
+            let retain = publication.retain && options.keep_retain;
+            let letter = Letter::new(publication, options.qos, retain);
+            if subscription.peer.post(letter) == Posted::Queued {
                 count += 1;
             }
         });

@@ -9,7 +9,7 @@ use std::time::Duration;
 pub struct Config {
     /// Where to listen; port 0 takes a free one, see [`crate::Broker::address`].
     pub listen: SocketAddr,
-    /// Prefixes of the topics that are the service's own, e.g. `devices/`. A publish there becomes a delivery and
+    /// Prefixes of the topics that are the service's own, e.g. `devices/`. A publish there, or to `devices` itself, becomes a delivery and
     /// is acknowledged when its receipt resolves; all other topics go through the router.
     pub own_topics: Vec<String>,
     /// Longest packet of an admitted client, in bytes.
@@ -73,8 +73,13 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Is this one of the service's own topics?
-    pub(crate) fn is_own(&self, topic: &str) -> bool {
-        self.own_topics.iter().any(|prefix| topic.starts_with(prefix.as_str()))
+    /// Is this one of the service's own topics? With `devices/` so is `devices` itself, which `devices/#` matches
+    /// as well (MQTT 5, 4.7.1.2).
+    pub(crate) fn is_own(&self, topic: impl AsRef<[u8]>) -> bool {
+        let topic = topic.as_ref();
+        self.own_topics.iter().any(|prefix| {
+            topic.starts_with(prefix.as_bytes())
+                || prefix.strip_suffix('/').is_some_and(|name| topic == name.as_bytes())
+        })
     }
 }

@@ -15,7 +15,8 @@
 //!
 //! The way of a message: `listener` accepts a socket, `connection` reads packets from it, `topics` says where a
 //! publish belongs, `receipts` keeps the line of those that wait for their acknowledgement. The way back: `tree`
-//! finds who subscribed to one of the service's own topics, `outbox` is what waits for one subscriber, `peer` is
+//! finds who subscribed to one of the service's own topics, `router` those of all
+//! other topics, `retained` keeps the last messages of these, `outbox` is what waits for one subscriber, `peer` is
 //! what others may touch of a connection, `registry` knows them all, `ending` says why one is over.
 
 pub mod config;
@@ -28,6 +29,8 @@ mod connection;
 mod topics;
 mod receipts;
 mod tree;
+mod router;
+mod retained;
 mod outbox;
 mod peer;
 mod registry;

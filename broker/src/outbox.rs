@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use mqtt_protocol_core::mqtt::packet::Property;
 
+use crate::router::Message;
 use crate::{Publication, QoS};
 
 /// A message to one subscriber.
@@ -33,6 +34,18 @@ impl Letter {
             retain,
             latest_only: publication.latest_only,
             properties: None,
+        }
+    }
+
+    /// A message of another client, to a subscriber of this quality.
+    pub(crate) fn routed(message: &Message, qos: QoS, retain: bool) -> Self {
+        Self {
+            topic: Arc::clone(&message.topic),
+            payload: message.payload.clone(),
+            qos: message.qos.min(qos),
+            retain,
+            latest_only: false,
+            properties: message.properties.clone(),
         }
     }
 

@@ -28,10 +28,12 @@ pub(crate) struct Peer {
     /// Why it is to end; the first reason stays.
     ending: Mutex<Option<Ending>>,
     stopping: AtomicBool,
+    /// Bound of the outbox.
+    outbox_bytes_max: usize,
 }
 
 impl Peer {
-    pub(crate) fn new(client: Arc<Client>) -> Arc<Self> {
+    pub(crate) fn new(client: Arc<Client>, outbox_bytes_max: usize) -> Arc<Self> {
         Arc::new(Self {
             client,
             receipts: Mutex::default(),
@@ -40,6 +42,7 @@ impl Peer {
             gone: CancellationToken::new(),
             ending: Mutex::new(None),
             stopping: AtomicBool::new(false),
+            outbox_bytes_max,
         })
     }
 
@@ -81,8 +84,8 @@ impl Peer {
     }
 
     /// Posts a letter. Never blocks; a subscriber that is too slow for it is ended, or misses it, see [`Posted`].
-    pub(crate) fn post(&self, letter: Letter, bytes_max: usize) -> Posted {
-        let posted = self.outbox.lock().push(letter, bytes_max);
+    pub(crate) fn post(&self, letter: Letter) -> Posted {
+        let posted = self.outbox.lock().push(letter, self.outbox_bytes_max);
         match posted {
             Posted::Queued => self.wake.notify_one(),
             Posted::Dropped => {

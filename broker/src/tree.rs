@@ -9,16 +9,22 @@ use parking_lot::RwLock;
 use crate::QoS;
 use crate::peer::Peer;
 
-/// What one connection subscribed to with one filter.
-#[derive(Clone)]
-pub(crate) struct Subscription {
-    pub(crate) peer: Arc<Peer>,
+/// What a subscriber wants with one filter.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Options {
     /// Highest quality at which it wants messages.
     pub(crate) qos: QoS,
     /// It doesn't want what it published itself (v5).
     pub(crate) no_local: bool,
     /// The RETAIN flag is kept as it was published (v5).
     pub(crate) keep_retain: bool,
+}
+
+/// What one connection subscribed to with one filter.
+#[derive(Clone)]
+pub(crate) struct Subscription {
+    pub(crate) peer: Arc<Peer>,
+    pub(crate) options: Options,
 }
 
 impl Subscription {
@@ -88,7 +94,7 @@ impl Tree {
         let exact = found.len();
         realm.wild.collect(topic, &mut found);
         if found.len() > exact {
-            found.sort_by_key(|one| (one.connection(), std::cmp::Reverse(one.qos)));
+            found.sort_by_key(|one| (one.connection(), std::cmp::Reverse(one.options.qos)));
             found.dedup_by_key(|one| one.connection());
         }
         found.into_iter().for_each(&mut tell);
@@ -196,12 +202,15 @@ mod tests {
             connection,
             grants: Arc::new(Everything),
         };
-        Subscription { peer: Peer::new(Arc::new(client)), qos, no_local: false, keep_retain: false }
+        Subscription {
+            peer: Peer::new(Arc::new(client), 0),
+            options: Options { qos, no_local: false, keep_retain: false },
+        }
     }
 
     fn found(tree: &Tree, realm: &str, topic: &str) -> Vec<(u64, QoS)> {
         let mut found = Vec::new();
-        tree.matching(realm, topic, |one| found.push((one.connection(), one.qos)));
+        tree.matching(realm, topic, |one| found.push((one.connection(), one.options.qos)));
         found
     }
 
@@ -210,7 +219,10 @@ mod tests {
         let tree = Tree::default();
         let one = subscription(1, "r", QoS::AtMostOnce);
         tree.subscribe(&"a/b".into(), one.clone());
-        tree.subscribe(&"a/#".into(), Subscription { qos: QoS::AtLeastOnce, ..one.clone() });
+        tree.subscribe(
+            &"a/#".into(),
+            Subscription { options: Options { qos: QoS::AtLeastOnce, ..one.options }, ..one.clone() },
+        );
         tree.subscribe(&"#".into(), one.clone());
         tree.subscribe(&"a/b".into(), subscription(2, "other", QoS::AtMostOnce));
         assert_eq!(found(&tree, "r", "a/b"), [(1, QoS::AtLeastOnce)]);

@@ -92,7 +92,7 @@ pub(super) async fn greet(hub: &Arc<Hub>, stream: &mut TcpStream, address: Socke
 /// Reads until the CONNECT is complete.
 async fn hear(stream: &TcpStream, codec: &mut Codec, deadline: Instant) -> Result<(Wish, Vec<u8>), Rejected> {
     let mut input = Vec::new();
-    let len = loop {
+    let (len, header) = loop {
         match timeout_at(deadline, stream.readable()).await {
             Err(_) => return Err(Rejected::Silently("connect timeout")),
             Ok(Err(_)) => return Err(Rejected::Silently("closed before connect")),
@@ -106,7 +106,7 @@ async fn hear(stream: &TcpStream, codec: &mut Codec, deadline: Instant) -> Resul
         }
         match frame::next(&input, CONNECT_BYTES_MAX) {
             _ if input[0] >> 4 != Kind::CONNECT.number() => return Err(Rejected::Silently("not a connect")),
-            Ok(Frame::Whole { len, .. }) => break len,
+            Ok(Frame::Whole { len, header, .. }) => break (len, header),
             Ok(Frame::Part) => {}
             Err(_) => return Err(Rejected::Silently("malformed connect")),
         }
@@ -119,8 +119,8 @@ async fn hear(stream: &TcpStream, codec: &mut Codec, deadline: Instant) -> Resul
         Err(MqttError::UnsupportedProtocolVersion) => {
             // The codec has no version to answer in. Before 3.1.1 there was only 3.1, which has its code; what
             // comes after 5 may understand that of 5.
-            let level = input.get(8).copied().unwrap_or_default();
-            let answer: &[u8] = if level > 5 { &[0x20, 3, 0, 0x84, 0] } else { &[0x20, 2, 0, 1] };
+            let level = input[header..].strip_prefix(b"\0\x04MQTT").and_then(|rest| rest.first());
+            let answer: &[u8] = if level > Some(&5) { &[0x20, 3, 0, 0x84, 0] } else { &[0x20, 2, 0, 1] };
             codec.output.extend_from_slice(answer);
             Err(Rejected::Answered)
         }
@@ -173,7 +173,7 @@ async fn admit(
 /// Enters the client, and waits until the connection is gone that it takes over from: the last delivery of that
 /// one comes before the first of this one.
 async fn take_seat(hub: &Arc<Hub>, client: Arc<Client>, deadline: Instant) -> Result<Seat, Rejected> {
-    let peer = Peer::new(client);
+    let peer = Peer::new(client, hub.config.outbox_bytes_max);
     let predecessor = hub.registry.enter(&peer);
     let seat = Seat::new(Arc::clone(hub), peer, predecessor);
     let entered = async {

@@ -105,8 +105,8 @@ struct Session {
 
 /// What was waited for.
 enum Waited {
-    /// Room for a publish; none when nobody takes deliveries any more.
-    Room(Option<Room>),
+    /// Room for a publish, or that there never will be any.
+    Room(Result<Room, Ending>),
     /// All that a SUBACK needs.
     Subscribed(Subscribed),
 }
@@ -204,8 +204,7 @@ impl Session {
     /// Goes on with what was waited for.
     fn resume(&mut self, waited: Waited) -> Result<(), Ending> {
         match waited {
-            Waited::Room(Some(room)) => self.room = Some(room),
-            Waited::Room(None) => return Err(Ending::Stopping),
+            Waited::Room(room) => self.room = Some(room?),
             Waited::Subscribed(subscribed) => self.subscribed(subscribed)?,
         }
         Ok(())

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
+use futures::FutureExt as _;
 use mqtt_protocol_core::mqtt::packet::{Packet, Property};
 use mqtt_protocol_core::mqtt::result_code::{DisconnectReasonCode as Code, MqttError};
 use tokio::sync::mpsc::OwnedPermit;
@@ -15,18 +16,28 @@ use super::{Session, Waited, packets};
 use crate::broker::Hub;
 use crate::ending::Ending;
 use crate::meters::Outcome;
+use crate::peer::Peer;
 use crate::receipts::Acknowledgement;
+use crate::router::Message;
 use crate::topics::{self, BadTopic};
-use crate::{Delivery, Event, Publication, QoS, Receipt, Refused};
+use crate::{Client, Delivery, Event, Publication, QoS, Receipt, Refused};
 
 /// How many packet ids a client may have between PUBLISH and PUBREL, as a multiple of its unacknowledged
 /// publishes.
 const UNRELEASED_FACTOR: usize = 4;
 
-/// Room for one publish: its bytes in the total in flight, and a place in the channel of deliveries.
+/// Room for one publish: its bytes in the total in flight, and a place where it goes.
 pub(super) struct Room {
     bytes: OwnedSemaphorePermit,
-    place: OwnedPermit<Delivery>,
+    place: Place,
+}
+
+/// A place where a publish goes.
+enum Place {
+    /// In the channel of deliveries, for the service's own topics.
+    Delivery(OwnedPermit<Delivery>),
+    /// Among those that wait for the router, for all others.
+    Router(OwnedSemaphorePermit),
 }
 
 /// A publish, the same for both versions.
@@ -56,7 +67,8 @@ impl Session {
             self.repeat_pubrec(head.packet)?;
             return Ok(true);
         }
-        let Some(room) = self.take_room(packet.len()) else { return Ok(false) };
+        let own = self.hub.config.is_own(head.topic);
+        let Some(room) = self.take_room(packet.len(), own) else { return Ok(false) };
         let published = match self.codec.receive(packet)? {
             Some(Packet::V3_1_1Publish(packet)) => Published {
                 topic: packet.topic_name().into(),
@@ -105,18 +117,19 @@ impl Session {
     }
 
     /// Room for a publish of this many bytes, at once or not at all; then it is waited for.
-    fn take_room(&mut self, bytes: usize) -> Option<Room> {
+    fn take_room(&mut self, bytes: usize, own: bool) -> Option<Room> {
         if let Some(room) = self.room.take() {
             return Some(room);
         }
         let hub = &self.hub;
         let bytes = share(bytes, hub);
         if let Ok(bytes) = Arc::clone(&hub.bytes).try_acquire_many_owned(bytes)
-            && let Ok(place) = hub.deliveries.clone().try_reserve_owned()
+            && let Some(place) = place_at_once(hub, own)
         {
             return Some(Room { bytes, place });
         }
-        self.wait = Some(Box::pin(wait_for_room(Arc::clone(hub), bytes)));
+        let room = wait_for_room(Arc::clone(hub), bytes, own);
+        self.wait = Some(Box::pin(room.map(Waited::Room)));
         None
     }
 
@@ -135,8 +148,7 @@ impl Session {
         };
         match refused {
             Some(why) => self.refuse(&published, why),
-            None if self.hub.config.is_own(&published.topic) => self.deliver(published, room),
-            None => self.refuse(&published, Refused::Other("no such topic".into())),
+            None => self.send_on(published, room),
         }
         Ok(())
     }
@@ -148,23 +160,32 @@ impl Session {
         }
     }
 
-    fn deliver(&mut self, published: Published, room: Room) {
-        let Published { topic, payload, qos, packet, dup, retain, .. } = published;
-        self.hub.meters.publish(qos, Outcome::Delivered);
-        let client = Arc::clone(&self.peer.client);
-        let mut receipt = if qos == QoS::AtMostOnce {
-            Receipt::unanswered(Some(room.bytes))
-        } else {
-            let number = self.peer.receipts.lock().open(packet, qos);
-            Receipt::in_line(Arc::clone(&self.peer), number, room.bytes)
+    /// Sends a publish that may be on its way, with a receipt in line where the client waits for an answer.
+    fn send_on(&mut self, published: Published, room: Room) {
+        let Room { bytes, place } = room;
+        let receipt = |peer: &Arc<Peer>, bytes| {
+            let number = peer.receipts.lock().open(published.packet, published.qos);
+            Receipt::in_line(Arc::clone(peer), number, bytes)
         };
-        if self.hub.tree.any(&client.realm, &topic) {
-            let (topic, payload) = (Arc::clone(&topic), payload.clone());
-            let publication = Publication { topic, payload, qos, retain, latest_only: false };
-            receipt = receipt.echoed(self.hub.this.clone(), Arc::clone(&client), publication);
+        match place {
+            Place::Delivery(place) => {
+                let receipt = match published.qos {
+                    QoS::AtMostOnce => Receipt::unanswered(Some(bytes)),
+                    _ => receipt(&self.peer, bytes),
+                };
+                deliver(&self.hub, &self.peer.client, published, place, receipt);
+            }
+            Place::Router(place) => {
+                if let Err(why) = keep(&self.hub, &self.peer.client, &published) {
+                    return self.refuse(&published, why);
+                }
+                let receipt = match published.qos {
+                    QoS::AtMostOnce => Receipt::unanswered(Some(bytes)),
+                    _ => receipt(&self.peer, bytes),
+                };
+                route(&self.hub, &self.peer.client, &published, place, receipt);
+            }
         }
-        let event = Event::Publish { topic, payload, qos, dup };
-        room.place.send(Delivery { client, event, received_at: SystemTime::now(), receipt });
     }
 
     /// The client has PUBREC and lets go of a publish at quality 2.
@@ -182,28 +203,67 @@ impl Session {
 
     /// Publishes the will, like any publish of the client. There is nobody left to answer.
     pub(super) async fn publish_will(&mut self, will: Will) {
-        let Will { topic, payload, qos, retain, properties: _ } = will;
-        if !self.hub.config.is_own(&topic) {
-            return;
+        let Will { topic, payload, qos, retain, properties } = will;
+        let (hub, client) = (&self.hub, &self.peer.client);
+        let bytes = share(topic.len() + payload.len(), hub);
+        let room = wait_for_room(Arc::clone(hub), bytes, hub.config.is_own(&*topic));
+        let Some(Ok(Room { bytes, place })) = hub.abandoned.run_until_cancelled(room).await else { return };
+        let will = Published { topic, payload, qos, packet: 0, dup: false, retain, properties };
+        let receipt = Receipt::unanswered(Some(bytes));
+        match place {
+            Place::Delivery(place) => deliver(hub, client, will, place, receipt),
+            Place::Router(place) if keep(hub, client, &will).is_ok() => {
+                route(hub, client, &will, place, receipt);
+            }
+            Place::Router(_) => hub.meters.publish(qos, Outcome::Refused),
         }
-        let bytes = share(topic.len() + payload.len(), &self.hub);
-        let waited = wait_for_room(Arc::clone(&self.hub), bytes);
-        let Some(Waited::Room(Some(room))) = self.hub.abandoned.run_until_cancelled(waited).await else {
-            return;
-        };
-        self.hub.meters.publish(qos, Outcome::Delivered);
-        let client = Arc::clone(&self.peer.client);
-        let publication = Publication {
-            topic: Arc::clone(&topic),
-            payload: payload.clone(),
-            qos,
-            retain,
-            latest_only: false,
-        };
-        let receipt = Receipt::unanswered(Some(room.bytes));
-        let receipt = receipt.echoed(self.hub.this.clone(), Arc::clone(&client), publication);
-        let event = Event::Publish { topic, payload, qos, dup: false };
-        room.place.send(Delivery { client, event, received_at: SystemTime::now(), receipt });
+    }
+}
+
+/// Hands a publish on one of the service's own topics to whoever makes it durable.
+fn deliver(
+    hub: &Hub,
+    client: &Arc<Client>,
+    published: Published,
+    place: OwnedPermit<Delivery>,
+    mut receipt: Receipt,
+) {
+    let Published { topic, payload, qos, dup, retain, .. } = published;
+    hub.meters.publish(qos, Outcome::Delivered);
+    if hub.tree.any(&client.realm, &topic) {
+        let (topic, payload) = (Arc::clone(&topic), payload.clone());
+        let publication = Publication { topic, payload, qos, retain, latest_only: false };
+        receipt = receipt.echoed(hub.this.clone(), Arc::clone(client), publication);
+    }
+    let event = Event::Publish { topic, payload, qos, dup };
+    place.send(Delivery { client: Arc::clone(client), event, received_at: SystemTime::now(), receipt });
+}
+
+/// Notes what has to outlast a publish on a routed topic: the topic itself, and the message if it is retained.
+fn keep(hub: &Hub, client: &Client, published: &Published) -> Result<(), Refused> {
+    if !hub.router.admits_topic(&client.realm, &published.topic) {
+        return Err(Refused::Quota("too many topics".into()));
+    }
+    if published.retain && !hub.retained.keep(&client.realm, &message(client, published)) {
+        return Err(Refused::Quota("too many retained messages".into()));
+    }
+    Ok(())
+}
+
+/// Hands a publish on any other topic to the router.
+fn route(hub: &Hub, client: &Client, published: &Published, place: OwnedSemaphorePermit, receipt: Receipt) {
+    hub.meters.publish(published.qos, Outcome::Routed);
+    hub.router.publish(&client.realm, &message(client, published), receipt, place);
+}
+
+fn message(client: &Client, published: &Published) -> Message {
+    Message {
+        topic: Arc::clone(&published.topic),
+        payload: published.payload.clone(),
+        qos: published.qos,
+        retain: published.retain,
+        from: client.connection,
+        properties: published.properties.clone(),
     }
 }
 
@@ -213,9 +273,23 @@ fn share(bytes: usize, hub: &Hub) -> u32 {
     u32::try_from(bytes.min(most)).unwrap_or(u32::MAX)
 }
 
-async fn wait_for_room(hub: Arc<Hub>, bytes: u32) -> Waited {
+fn place_at_once(hub: &Hub, own: bool) -> Option<Place> {
+    if own {
+        hub.deliveries.clone().try_reserve_owned().ok().map(Place::Delivery)
+    } else {
+        Arc::clone(&hub.router.places).try_acquire_owned().ok().map(Place::Router)
+    }
+}
+
+/// Waits for room. An error when nobody takes deliveries any more.
+async fn wait_for_room(hub: Arc<Hub>, bytes: u32, own: bool) -> Result<Room, Ending> {
     // The place first: what waits for it must not hold bytes that another could use.
-    let Ok(place) = hub.deliveries.clone().reserve_owned().await else { return Waited::Room(None) };
-    let Ok(bytes) = Arc::clone(&hub.bytes).acquire_many_owned(bytes).await else { return Waited::Room(None) };
-    Waited::Room(Some(Room { bytes, place }))
+    let place = if own {
+        Place::Delivery(hub.deliveries.clone().reserve_owned().await.map_err(|_| Ending::Stopping)?)
+    } else {
+        let place = Arc::clone(&hub.router.places).acquire_owned().await;
+        Place::Router(place.map_err(|_| Ending::Stopping)?)
+    };
+    let bytes = Arc::clone(&hub.bytes).acquire_many_owned(bytes).await.map_err(|_| Ending::Stopping)?;
+    Ok(Room { bytes, place })
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::broker::Hub;
 use crate::ending::Ending;
 use crate::peer::Peer;
+use crate::router::Feed;
 
 /// The place of an admitted connection.
 pub(super) struct Seat {
@@ -15,6 +16,8 @@ pub(super) struct Seat {
     predecessor: Option<Arc<Peer>>,
     /// Filters that are in force among the service's own topics.
     pub(super) own_filters: Vec<Arc<str>>,
+    /// Ways from the router.
+    pub(super) feeds: Vec<Arc<Feed>>,
 }
 
 impl Seat {
@@ -23,7 +26,7 @@ impl Seat {
         if let Some(predecessor) = &predecessor {
             predecessor.end(Ending::TakenOver);
         }
-        Self { hub, peer, predecessor, own_filters: Vec::new() }
+        Self { hub, peer, predecessor, own_filters: Vec::new(), feeds: Vec::new() }
     }
 
     pub(super) fn peer(&self) -> &Arc<Peer> {
@@ -34,6 +37,9 @@ impl Seat {
     pub(super) fn leave_subscriptions(&mut self) {
         for filter in self.own_filters.drain(..) {
             self.hub.tree.unsubscribe(&filter, &self.peer);
+        }
+        for feed in self.feeds.drain(..) {
+            self.hub.router.close(&feed);
         }
     }
 

@@ -2,30 +2,52 @@
 
 use std::sync::Arc;
 
-use mqtt_protocol_core::mqtt::packet::{MqttString, Property, Qos, RetainHandling, SubEntry, SubOpts};
+use mqtt_protocol_core::mqtt::packet::{MqttString, Property, RetainHandling, SubEntry, SubOpts};
 use mqtt_protocol_core::mqtt::result_code::{
     DisconnectReasonCode as Code, SubackReasonCode, UnsubackReasonCode,
 };
+use tokio::sync::oneshot;
 
 use super::wish::quality;
 use super::{Session, Waited, packets};
 use crate::broker::Hub;
 use crate::ending::Ending;
 use crate::outbox::Letter;
-use crate::topics::{self, BadTopic, Reach};
-use crate::tree::Subscription;
+use crate::router::Feed;
+use crate::topics::{self, BadTopic, Filter};
+use crate::tree::{Options, Subscription};
 use crate::{Client, Publication, QoS};
 
-/// A filter that is in force, without its options.
+/// A filter that is in force.
 pub(super) struct Filtered {
-    qos: QoS,
+    options: Options,
+    /// What it matches: the filter without `$share/group/`.
+    pattern: Arc<str>,
+    /// It stands among the service's own topics.
+    own: bool,
+    /// The way from the router, if it reaches routed topics.
+    feed: Option<Arc<Feed>>,
+    shared: bool,
+}
+
+/// What must be waited for before a SUBSCRIBE is answered.
+struct Asked {
+    filter: Arc<str>,
+    /// The client wants to see what is there already.
+    wanted: bool,
+    own: bool,
+    /// Retained messages of routed topics may match.
+    retained: bool,
+    /// The router says so when it has the filter.
+    in_force: Option<oneshot::Receiver<()>>,
 }
 
 /// All that a SUBACK needs.
 pub(super) struct Subscribed {
     packet: u16,
     codes: Vec<SubackReasonCode>,
-    first: Vec<Publication>,
+    /// What the client sees first.
+    letters: Vec<Letter>,
 }
 
 impl Session {
@@ -45,121 +67,190 @@ impl Session {
     /// Takes a SUBSCRIBE: puts in force what may be, then asks what the client must see first.
     pub(super) fn subscribe(&mut self, packet: u16, entries: &[SubEntry]) -> Result<(), Ending> {
         let mut codes = Vec::with_capacity(entries.len());
-        let mut asked: Vec<Arc<str>> = Vec::new();
+        let mut asked = Vec::new();
         for entry in entries {
-            let filter: Arc<str> = entry.topic_filter().into();
-            let known = self.filters.contains_key(&filter);
-            match self.put_in_force(&filter, entry.sub_opts()) {
-                Ok(code) => {
-                    let wanted = match entry.sub_opts().rh() {
-                        RetainHandling::SendRetained => true,
-                        RetainHandling::SendRetainedIfNotExists => !known,
-                        RetainHandling::DoNotSendRetained => false,
-                    };
-                    if wanted {
-                        asked.push(filter);
-                    }
-                    codes.push(code);
+            match self.put_in_force(&entry.topic_filter().into(), entry.sub_opts()) {
+                Ok(one) => {
+                    codes.push(granted(quality(entry.sub_opts().qos())));
+                    asked.push(one);
                 }
                 Err(code) => codes.push(code),
             }
         }
-        if asked.is_empty() {
-            return self.subscribed(Subscribed { packet, codes, first: Vec::new() });
+        if !asked.iter().any(|one| one.wanted || one.in_force.is_some()) {
+            return self.subscribed(Subscribed { packet, codes, letters: Vec::new() });
         }
-        let waited = what_comes_first(Arc::clone(&self.hub), Arc::clone(&self.peer.client), asked);
+        let subscriptions =
+            self.filters.values().map(|one| (Arc::clone(&one.pattern), one.options.qos)).collect();
+        let letters =
+            what_comes_first(Arc::clone(&self.hub), Arc::clone(&self.peer.client), asked, subscriptions);
         self.subscribing = true;
         self.wait = Some(Box::pin(async move {
-            let first = waited.await;
-            Waited::Subscribed(Subscribed { packet, codes, first })
+            let letters = letters.await;
+            Waited::Subscribed(Subscribed { packet, codes, letters })
         }));
         Ok(())
     }
 
     /// Puts one filter in force, or says why not.
-    fn put_in_force(
-        &mut self,
-        filter: &Arc<str>,
-        options: &SubOpts,
-    ) -> Result<SubackReasonCode, SubackReasonCode> {
+    fn put_in_force(&mut self, filter: &Arc<str>, options: &SubOpts) -> Result<Asked, SubackReasonCode> {
         let config = &self.hub.config;
-        let topics::Filter { pattern, group } =
-            topics::check_filter(filter, config).map_err(|bad| match bad {
-                BadTopic::Malformed => SubackReasonCode::TopicFilterInvalid,
-                BadTopic::TooLong => SubackReasonCode::QuotaExceeded,
-                BadTopic::Reserved => SubackReasonCode::NotAuthorized,
-            })?;
+        let Filter { pattern, group } = topics::check_filter(filter, config).map_err(|bad| match bad {
+            BadTopic::Malformed => SubackReasonCode::TopicFilterInvalid,
+            BadTopic::TooLong => SubackReasonCode::QuotaExceeded,
+            BadTopic::Reserved => SubackReasonCode::NotAuthorized,
+        })?;
         if !self.peer.client.grants.may_subscribe(pattern) {
             return Err(SubackReasonCode::NotAuthorized);
         }
-        if !self.filters.contains_key(filter) && self.filters.len() >= config.subscriptions_max {
+        let known = self.filters.get(filter);
+        if known.is_none() && self.filters.len() >= config.subscriptions_max {
             return Err(SubackReasonCode::QuotaExceeded);
         }
-        let Reach { own, routed } = topics::reach(pattern, config);
-        if group.is_some() && own {
+        let reach = topics::reach(pattern, config);
+        if group.is_some() && reach.own {
             return Err(SubackReasonCode::SharedSubscriptionsNotSupported);
         }
-        if routed && !own {
-            return Err(SubackReasonCode::ImplementationSpecificError);
-        }
-        let qos = quality(options.qos());
-        let subscription = Subscription {
-            peer: Arc::clone(&self.peer),
-            qos,
-            no_local: options.nl(),
-            keep_retain: options.rap(),
+        let wanted = match options.rh() {
+            RetainHandling::SendRetained => true,
+            RetainHandling::SendRetainedIfNotExists => known.is_none(),
+            RetainHandling::DoNotSendRetained => false,
         };
-        self.hub.tree.subscribe(filter, subscription);
-        if self.filters.insert(Arc::clone(filter), Filtered { qos }).is_none() {
-            self.seat.own_filters.push(Arc::clone(filter));
+        let options =
+            Options { qos: quality(options.qos()), no_local: options.nl(), keep_retain: options.rap() };
+        let pattern: Arc<str> = pattern.into();
+        let (feed, in_force) = if reach.routed {
+            let (feed, in_force) = self.subscribe_routed(filter, &pattern, group, options)?;
+            (Some(feed), Some(in_force))
+        } else {
+            (None, None)
+        };
+        if reach.own {
+            let subscription = Subscription { peer: Arc::clone(&self.peer), options };
+            self.hub.tree.subscribe(filter, subscription);
+            if !self.seat.own_filters.contains(filter) {
+                self.seat.own_filters.push(Arc::clone(filter));
+            }
         }
-        Ok(match options.qos() {
-            Qos::AtMostOnce => SubackReasonCode::GrantedQos0,
-            Qos::AtLeastOnce => SubackReasonCode::GrantedQos1,
-            Qos::ExactlyOnce => SubackReasonCode::GrantedQos2,
-        })
+        let shared = group.is_some();
+        self.filters.insert(Arc::clone(filter), Filtered { options, pattern, own: reach.own, feed, shared });
+        let (filter, own, retained) = (Arc::clone(filter), reach.own, reach.routed && !shared);
+        Ok(Asked { filter, wanted: wanted && (own || retained), own, retained, in_force })
+    }
+
+    /// Shows a filter to the router, over the way that all plain filters share, or one of its own if it is
+    /// shared.
+    fn subscribe_routed(
+        &mut self,
+        filter: &Arc<str>,
+        pattern: &Arc<str>,
+        group: Option<&str>,
+        options: Options,
+    ) -> Result<(Arc<Feed>, oneshot::Receiver<()>), SubackReasonCode> {
+        let known = match group {
+            Some(_) => self.filters.get(filter),
+            None => self.filters.values().find(|one| one.feed.is_some() && !one.shared),
+        };
+        let feed = match known.and_then(|known| known.feed.clone()) {
+            Some(feed) => feed,
+            None => {
+                let feed = self.hub.router.open(&self.peer, group).ok_or(SubackReasonCode::QuotaExceeded)?;
+                self.seat.feeds.push(Arc::clone(&feed));
+                feed
+            }
+        };
+        match self.hub.router.subscribe(&feed, pattern, options) {
+            Some(in_force) => Ok((feed, in_force)),
+            None => {
+                self.close_if_unused(&feed);
+                Err(SubackReasonCode::QuotaExceeded)
+            }
+        }
     }
 
     /// Answers a SUBSCRIBE, and queues what comes first right behind the answer.
     pub(super) fn subscribed(&mut self, subscribed: Subscribed) -> Result<(), Ending> {
-        let Subscribed { packet, codes, first } = subscribed;
+        let Subscribed { packet, codes, letters } = subscribed;
         self.subscribing = false;
         self.codec.send(packets::suback(self.codec.version(), packet, codes)?)?;
-        let grants = &self.peer.client.grants;
-        let letters = first
-            .into_iter()
-            .filter(|publication| grants.may_receive(&publication.topic))
-            .filter_map(|publication| {
-                let qos = self
-                    .filters
-                    .iter()
-                    .filter(|(filter, _)| topics::matches(filter, &publication.topic))
-                    .map(|(_, filtered)| filtered.qos)
-                    .max()?;
-                Some(Letter::new(&publication, qos, publication.retain))
-            })
-            .collect();
         self.peer.outbox.lock().push_first(letters);
         Ok(())
     }
 
     /// Takes an UNSUBSCRIBE.
     pub(super) fn unsubscribe(&mut self, packet: u16, filters: &[MqttString]) -> Result<(), Ending> {
-        let codes = filters
-            .iter()
-            .map(|filter| {
-                if self.filters.remove(filter.as_str()).is_none() {
-                    return UnsubackReasonCode::NoSubscriptionExisted;
-                }
-                self.seat.own_filters.retain(|own| **own != *filter.as_str());
-                self.hub.tree.unsubscribe(filter.as_str(), &self.peer);
-                UnsubackReasonCode::Success
-            })
-            .collect();
+        let codes = filters.iter().map(|filter| self.end_filter(filter.as_str())).collect();
         Ok(self.codec.send(packets::unsuback(self.codec.version(), packet, codes)?)?)
+    }
+
+    fn end_filter(&mut self, filter: &str) -> UnsubackReasonCode {
+        let Some(ended) = self.filters.remove(filter) else {
+            return UnsubackReasonCode::NoSubscriptionExisted;
+        };
+        if ended.own {
+            self.seat.own_filters.retain(|own| **own != *filter);
+            self.hub.tree.unsubscribe(filter, &self.peer);
+        }
+        if let Some(feed) = ended.feed {
+            if !self.close_if_unused(&feed) {
+                self.hub.router.unsubscribe(&feed, &ended.pattern);
+            }
+        }
+        UnsubackReasonCode::Success
+    }
+
+    /// Closes a way from the router that no filter uses.
+    fn close_if_unused(&mut self, feed: &Arc<Feed>) -> bool {
+        let uses = |one: &Filtered| one.feed.as_ref().is_some_and(|used| Arc::ptr_eq(used, feed));
+        if self.filters.values().any(uses) {
+            return false;
+        }
+        self.seat.feeds.retain(|one| !Arc::ptr_eq(one, feed));
+        self.hub.router.close(feed);
+        true
     }
 }
 
-async fn what_comes_first(hub: Arc<Hub>, client: Arc<Client>, filters: Vec<Arc<str>>) -> Vec<Publication> {
-    hub.sessions.subscribed(&client, &filters).await
+fn granted(qos: QoS) -> SubackReasonCode {
+    match qos {
+        QoS::AtMostOnce => SubackReasonCode::GrantedQos0,
+        QoS::AtLeastOnce => SubackReasonCode::GrantedQos1,
+        QoS::ExactlyOnce => SubackReasonCode::GrantedQos2,
+    }
+}
+
+/// Waits until all filters are in force, and collects what the client must see first.
+async fn what_comes_first(
+    hub: Arc<Hub>,
+    client: Arc<Client>,
+    asked: Vec<Asked>,
+    subscriptions: Vec<(Arc<str>, QoS)>,
+) -> Vec<Letter> {
+    let mut own: Vec<Arc<str>> = Vec::new();
+    let mut letters: Vec<Letter> = Vec::new();
+    for one in asked {
+        if let Some(in_force) = one.in_force {
+            // If the router is being started again it will know the filter soon.
+            in_force.await.ok();
+        }
+        if one.wanted && one.retained {
+            for message in hub.retained.matching(&client.realm, &one.filter) {
+                letters.push(Letter::routed(&message, QoS::ExactlyOnce, true));
+            }
+        }
+        if one.wanted && one.own {
+            own.push(one.filter);
+        }
+    }
+    if !own.is_empty() {
+        let first: Vec<Publication> = hub.sessions.subscribed(&client, &own).await;
+        letters.extend(first.iter().map(|one| Letter::new(one, QoS::ExactlyOnce, one.retain)));
+    }
+    letters.retain_mut(|letter| {
+        let matching = subscriptions.iter().filter(|(pattern, _)| topics::matches(pattern, &letter.topic));
+        let Some(qos) = matching.map(|(_, qos)| *qos).max() else { return false };
+        letter.qos = letter.qos.min(qos);
+        client.grants.may_receive(&letter.topic)
+    });
+    letters
 }

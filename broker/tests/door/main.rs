@@ -2,5 +2,9 @@
 #![allow(clippy::unwrap_used, unreachable_pub, missing_docs)]
 
 mod support;
-mod receipts;
 mod connecting;
+mod receipts;
+mod subscribing;
+mod routing;
+mod waiting;
+mod misbehaving;

@@ -235,7 +235,6 @@ pub const PUBREL: u8 = 6;
 pub const PUBCOMP: u8 = 7;
 pub const SUBACK: u8 = 9;
 pub const UNSUBACK: u8 = 11;
-pub const PINGRESP: u8 = 13;
 pub const DISCONNECT: u8 = 14;
 
 pub fn text(text: &str) -> Vec<u8> {

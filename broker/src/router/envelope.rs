@@ -1,0 +1,147 @@
+//! What crosses the router, and under which name.
+
+use std::sync::Arc;
+
+use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
+use mqtt_protocol_core::mqtt::packet::Property;
+
+use crate::QoS;
+
+/// A message from one client to others. rumqttd carries topic and payload; all else is in front of the payload.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Message {
+    /// Relative to the realm.
+    pub(crate) topic: Arc<str>,
+    pub(crate) payload: Bytes,
+    /// As it was published: the router itself only knows quality 0.
+    pub(crate) qos: QoS,
+    pub(crate) retain: bool,
+    /// The connection that published it.
+    pub(crate) from: u64,
+    /// v5 properties that travel along.
+    pub(crate) properties: Option<Arc<[Property]>>,
+}
+
+/// First byte (quality and RETAIN), connection, length of the properties.
+const HEAD_BYTES: usize = 1 + 8 + 4;
+const RETAIN: u8 = 4;
+
+impl Message {
+    /// Puts all but the topic into one payload.
+    pub(super) fn seal(&self) -> Bytes {
+        let properties = self.properties.as_deref().unwrap_or_default();
+        let properties_len = properties.iter().map(Property::size).sum::<usize>();
+        let mut bytes = BytesMut::with_capacity(HEAD_BYTES + properties_len + self.payload.len());
+        bytes.put_u8(self.qos as u8 | if self.retain { RETAIN } else { 0 });
+        bytes.put_u64(self.from);
+        // A packet is far shorter than 4 GiB.
+        bytes.put_u32(u32::try_from(properties_len).unwrap_or(u32::MAX));
+        for property in properties {
+            bytes.put_slice(&property.to_continuous_buffer());
+        }
+        bytes.put_slice(&self.payload);
+        bytes.freeze()
+    }
+
+    /// Takes apart what came out of the router. None if it wasn't sealed by us.
+    pub(super) fn open(name: &[u8], mut bytes: Bytes) -> Option<Self> {
+        let topic = std::str::from_utf8(name).ok()?.splitn(3, '/').nth(2)?.into();
+        if bytes.len() < HEAD_BYTES {
+            return None;
+        }
+        let first = bytes.get_u8();
+        let qos = match first & !RETAIN {
+            0 => QoS::AtMostOnce,
+            1 => QoS::AtLeastOnce,
+            2 => QoS::ExactlyOnce,
+            _ => return None,
+        };
+        let from = bytes.get_u64();
+        let len = usize::try_from(bytes.get_u32()).ok().filter(|len| *len <= bytes.len())?;
+        let mut rest = &bytes.split_to(len)[..];
+        let mut properties = Vec::new();
+        while !rest.is_empty() {
+            let (property, read) = Property::parse(rest).ok()?;
+            properties.push(property);
+            rest = rest.get(read..)?;
+        }
+        let properties = (!properties.is_empty()).then(|| properties.into());
+        Some(Self { topic, payload: bytes, qos, retain: first & RETAIN != 0, from, properties })
+    }
+}
+
+/// A topic as the router knows it. It begins with a plain letter, whatever the client's begins with, and with
+/// the realm: `r/realm/topic`.
+pub(super) fn topic(realm: &str, topic: &str) -> String {
+    format!("r/{}/{topic}", plain(realm))
+}
+
+/// A filter as the router knows it. The name of a group holds the realm and the filter, since rumqttd would mix
+/// up two filters of one group.
+pub(super) fn filter(realm: &str, group: Option<&str>, pattern: &str) -> String {
+    let filter = topic(realm, pattern);
+    match group {
+        None => filter,
+        Some(group) => format!("$share/{}.{}.{}/{filter}", plain(realm), plain(group), plain(pattern)),
+    }
+}
+
+/// Text as one level of a topic.
+fn plain(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '/' => plain.push_str("%2F"),
+            '+' => plain.push_str("%2B"),
+            '#' => plain.push_str("%23"),
+            '%' => plain.push_str("%25"),
+            '.' => plain.push_str("%2E"),
+            '$' => plain.push_str("%24"),
+            c => plain.push(c),
+        }
+    }
+    plain
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mqtt_protocol_core::mqtt::packet::{CorrelationData, UserProperty};
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn what_is_sealed_is_found(
+            topic in "[é/a-z]{1,10}", payload: Vec<u8>, qos in 0..3_u8, retain: bool, from: u64, properties: bool,
+        ) {
+            let properties = properties.then(|| {
+                let user = UserProperty::new("k", "v").expect("short");
+                let correlation = CorrelationData::new(vec![0, 255]).expect("short");
+                Arc::from([Property::from(user), Property::from(correlation)])
+            });
+            let qos = [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce][usize::from(qos)];
+            let topic: Arc<str> = topic.into();
+            let message = Message { topic, payload: payload.into(), qos, retain, from, properties };
+            let name = super::topic("realm", &message.topic);
+            prop_assert_eq!(Message::open(name.as_bytes(), message.seal()), Some(message));
+        }
+
+        /// Two realms never share a name.
+        #[test]
+        fn realms_are_apart(one in "[a/+#%.$]{1,3}", other in "[a/+#%.$]{1,3}", a in "[a/]{1,3}", b in "[a/]{1,3}") {
+            prop_assume!(one != other);
+            prop_assert_ne!(topic(&one, &a), topic(&other, &b));
+        }
+
+        #[test]
+        fn nothing_foreign_is_opened(name: Vec<u8>, bytes: Vec<u8>) {
+            Message::open(&name, bytes.into());
+        }
+    }
+
+    #[test]
+    fn groups_hold_their_filter() {
+        assert_eq!(filter("r", Some("g"), "a/#"), "$share/r.g.a%2F%23/r/r/a/#");
+        assert_ne!(filter("r", Some("g"), "a"), filter("r", Some("g"), "b"));
+    }
+}

@@ -1,0 +1,294 @@
+//! The one thread that speaks to the router. All calls of rumqttd's links block, so none is made from a task.
+//!
+//! A publish is done with when the router has it for sure: behind each batch a canary is sent, and when it comes
+//! out the router has taken what was before it. What a dying router may not have taken is given to the next one,
+//! once: a message that two routers died with is refused, in case it is what they died of.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::FutureExt as _;
+use rumqttd::local::{LinkBuilder, LinkError, LinkRx, LinkTx};
+use rumqttd::protocol::{Disconnect, DisconnectReasonCode, Packet, Publish};
+use rumqttd::{Router as Rumqttd, RouterConfig, Strategy};
+use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+
+use super::{Feed, feeder};
+use crate::{Receipt, Refused};
+
+/// The name that the canary has in the router: no client's, they begin with `r/`.
+pub(super) const CANARY: &str = "canary";
+/// How much the router keeps for each filter until all links have read it: two segments, each closed when it is
+/// this long, in bytes.
+const SEGMENT_BYTES: usize = 512 * 1024;
+const SEGMENTS: usize = 2;
+/// Messages that the router moves to one link at a time; more than about 200 wait for the link.
+const BATCH: u64 = 200;
+/// Most commands between two canaries.
+const COMMANDS: usize = 200;
+/// So many routers may die with a message before it is refused.
+const DEATHS_MAX: u8 = 2;
+
+/// What the router is to do.
+pub(super) enum Command {
+    /// Fan a message out, then accept its receipt.
+    Publish(Pending),
+    /// Put a filter of a feed in force, then say so.
+    Subscribe { feed: Arc<Feed>, pattern: Arc<str>, done: oneshot::Sender<()> },
+    /// End a filter of a feed.
+    Unsubscribe { feed: Arc<Feed>, pattern: Arc<str> },
+    /// A link is no longer read.
+    Left { link: u64 },
+    /// Send a canary.
+    Canary,
+    /// The canary of this number came out of the router.
+    Seen { number: u64 },
+    /// Hand the commands back.
+    Stop,
+    /// Show the router what it can't stand.
+    #[cfg(test)]
+    Kill,
+}
+
+/// A message for the router.
+pub(super) struct Pending {
+    pub(super) topic: String,
+    pub(super) envelope: Bytes,
+    pub(super) receipt: Receipt,
+    /// Its place among those that wait.
+    pub(super) _place: OwnedSemaphorePermit,
+    /// How many routers have died with it.
+    pub(super) deaths: u8,
+}
+
+/// The commands, and what the next router is to do before them.
+pub(super) struct HandBack {
+    pub(super) commands: mpsc::UnboundedReceiver<Command>,
+    pub(super) unfinished: VecDeque<Command>,
+    /// Numbers go on, so that what still comes from an old router isn't taken for news of the new one.
+    pub(super) last_link: u64,
+    pub(super) last_canary: u64,
+}
+
+impl HandBack {
+    pub(super) fn new(commands: mpsc::UnboundedReceiver<Command>) -> Self {
+        Self { commands, unfinished: VecDeque::new(), last_link: 0, last_canary: 0 }
+    }
+}
+
+/// Makes a link of this name.
+type Connect = Box<dyn Fn(&str) -> Result<(LinkTx, LinkRx), LinkError> + Send>;
+
+/// A router, and its links.
+pub(super) struct Pump {
+    connect: Connect,
+    runtime: Handle,
+    /// How feeders tell that they stopped reading.
+    left: mpsc::WeakUnboundedSender<Command>,
+    /// The link of each open feed.
+    by_feed: HashMap<u64, u64>,
+    links: HashMap<u64, Link>,
+    last_link: u64,
+    /// Names that may be used again: rumqttd remembers each name for ever.
+    names: Vec<String>,
+    /// The link that publishes for all.
+    publisher: LinkTx,
+    last_canary: u64,
+    /// A message was published behind the last canary.
+    unmarked: bool,
+    /// What was published, in order, with the number of the first canary behind it.
+    unconfirmed: VecDeque<(u64, Pending)>,
+}
+
+struct Link {
+    tx: LinkTx,
+    name: String,
+    feed: u64,
+}
+
+impl Pump {
+    /// Starts a router. The other end of the publishing link is returned: there the canaries arrive.
+    pub(super) fn start(
+        links_max: usize,
+        left: mpsc::WeakUnboundedSender<Command>,
+        runtime: Handle,
+        todo: &HandBack,
+    ) -> Result<(Self, LinkRx), LinkError> {
+        let config = RouterConfig {
+            // Links that were closed and not yet forgotten take room too.
+            max_connections: links_max.saturating_mul(2).saturating_add(2),
+            max_outgoing_packet_count: BATCH,
+            max_segment_size: SEGMENT_BYTES,
+            max_segment_count: SEGMENTS,
+            custom_segment: None,
+            initialized_filters: None,
+            shared_subscriptions_strategy: Strategy::RoundRobin,
+        };
+        let router = Rumqttd::new(0, config).spawn();
+        let connect: Connect = Box::new(move |name| {
+            let (tx, rx, _) = LinkBuilder::new(name, router.clone()).build()?;
+            Ok((tx, rx))
+        });
+        let (mut publisher, canaries) = connect("publisher")?;
+        publisher.subscribe(CANARY)?;
+        let pump = Self {
+            connect,
+            runtime,
+            left,
+            by_feed: HashMap::new(),
+            links: HashMap::new(),
+            last_link: todo.last_link,
+            names: Vec::new(),
+            publisher,
+            last_canary: todo.last_canary,
+            unmarked: false,
+            unconfirmed: VecDeque::new(),
+        };
+        Ok((pump, canaries))
+    }
+
+    /// Carries commands out until the router dies, or until it is told to stop; hands back what is left. None
+    /// when nobody can send commands any more.
+    pub(super) fn run(mut self, feeds: &[Arc<Feed>], mut todo: HandBack) -> Option<HandBack> {
+        let repeated = feeds.iter().try_for_each(|feed| {
+            let patterns: Vec<Arc<str>> = feed.patterns.lock().keys().cloned().collect();
+            patterns.iter().try_for_each(|pattern| self.subscribe(feed, pattern))
+        });
+        if repeated.is_ok() {
+            while self.batch(&mut todo)? {}
+        }
+        let died_with = self.unconfirmed.into_iter().filter_map(|(_, mut pending)| {
+            pending.deaths += 1;
+            if pending.deaths < DEATHS_MAX {
+                return Some(Command::Publish(pending));
+            }
+            pending.receipt.refuse(Refused::Other("the router failed on it".into()));
+            None
+        });
+        let mut unfinished: VecDeque<Command> = died_with.collect();
+        unfinished.append(&mut todo.unfinished);
+        todo.unfinished = unfinished;
+        Some(HandBack { last_link: self.last_link, last_canary: self.last_canary, ..todo })
+    }
+
+    /// Waits for commands, carries out all that are there, and sends a canary behind them. False when the router
+    /// is dead, or is to be given up; none when nobody can send commands any more.
+    fn batch(&mut self, todo: &mut HandBack) -> Option<bool> {
+        let mut next = todo.unfinished.pop_front();
+        if next.is_none() {
+            next = Some(todo.commands.blocking_recv()?);
+        }
+        for _ in 0..COMMANDS {
+            let Some(command) = next else { break };
+            if matches!(command, Command::Stop) {
+                return Some(false);
+            }
+            if let Err(command) = self.carry_out(command) {
+                todo.unfinished.push_front(command);
+                return Some(false);
+            }
+            next = todo.unfinished.pop_front().or_else(|| todo.commands.try_recv().ok());
+        }
+        if let Some(command) = next {
+            todo.unfinished.push_front(command);
+        }
+        Some(!self.unmarked || self.send_canary().is_ok())
+    }
+
+    /// Carries out one command; gives it back if the router is dead.
+    fn carry_out(&mut self, command: Command) -> Result<(), Command> {
+        match command {
+            Command::Publish(pending) => {
+                if self.publish(pending.topic.clone(), pending.envelope.clone()).is_err() {
+                    return Err(Command::Publish(pending));
+                }
+                self.unmarked = true;
+                self.unconfirmed.push_back((self.last_canary + 1, pending));
+            }
+            Command::Seen { number } => {
+                while self.unconfirmed.front().is_some_and(|(canary, _)| *canary <= number) {
+                    if let Some((_, pending)) = self.unconfirmed.pop_front() {
+                        pending.receipt.accept();
+                    }
+                }
+            }
+            Command::Subscribe { feed, pattern, done } => match self.subscribe(&feed, &pattern) {
+                // The connection may be gone by now.
+                Ok(()) => drop(done.send(())),
+                Err(_) => return Err(Command::Subscribe { feed, pattern, done }),
+            },
+            Command::Unsubscribe { feed, pattern } => {
+                let link = self.by_feed.get(&feed.id).and_then(|link| self.links.get_mut(link));
+                if link.is_some_and(|link| link.tx.unsubscribe(feed.name(&pattern)).is_err()) {
+                    return Err(Command::Unsubscribe { feed, pattern });
+                }
+            }
+            Command::Left { link } => self.disconnect(link).map_err(|_| Command::Left { link })?,
+            // It is sent behind the batch.
+            Command::Canary => self.unmarked = true,
+            Command::Stop => {}
+            #[cfg(test)]
+            Command::Kill => drop(self.publish("é/x".into(), Bytes::new())),
+        }
+        Ok(())
+    }
+
+    fn publish(&mut self, topic: String, payload: Bytes) -> Result<(), LinkError> {
+        send(&mut self.publisher, Packet::Publish(Publish::new(Bytes::from(topic), payload, false), None))
+    }
+
+    fn send_canary(&mut self) -> Result<(), LinkError> {
+        self.last_canary += 1;
+        self.unmarked = false;
+        self.publish(CANARY.into(), Bytes::copy_from_slice(&self.last_canary.to_be_bytes()))
+    }
+
+    fn subscribe(&mut self, feed: &Arc<Feed>, pattern: &str) -> Result<(), LinkError> {
+        if feed.closed.is_cancelled() {
+            return Ok(());
+        }
+        let number = match self.by_feed.get(&feed.id) {
+            Some(number) => *number,
+            None => self.link(feed)?,
+        };
+        if let Some(link) = self.links.get_mut(&number) {
+            link.tx.subscribe(feed.name(pattern))?;
+        }
+        Ok(())
+    }
+
+    /// Makes a link for a feed, and a task that reads it.
+    fn link(&mut self, feed: &Arc<Feed>) -> Result<u64, LinkError> {
+        let name = self.names.pop().unwrap_or_else(|| format!("link{}", self.links.len()));
+        let (tx, rx) = (self.connect)(&name)?;
+        self.last_link += 1;
+        let number = self.last_link;
+        self.runtime.spawn(feeder::run(rx, Arc::clone(feed), number, self.left.clone()));
+        self.links.insert(number, Link { tx, name, feed: feed.id });
+        self.by_feed.insert(feed.id, number);
+        Ok(number)
+    }
+
+    /// Ends a link whose task has ended. Never before: that task may still tell the router that it is ready, and
+    /// the router would die of hearing it from a link that it no longer knows.
+    fn disconnect(&mut self, number: u64) -> Result<(), LinkError> {
+        let Some(mut link) = self.links.remove(&number) else { return Ok(()) };
+        if self.by_feed.get(&link.feed) == Some(&number) {
+            self.by_feed.remove(&link.feed);
+        }
+        let reason_code = DisconnectReasonCode::NormalDisconnection;
+        send(&mut link.tx, Packet::Disconnect(Disconnect { reason_code }, None))?;
+        self.names.push(link.name);
+        Ok(())
+    }
+}
+
+/// Sends a packet into the router. rumqttd calls this async, but it blocks, and is done when it returns.
+fn send(link: &mut LinkTx, packet: Packet) -> Result<(), LinkError> {
+    match link.send(packet).now_or_never() {
+        Some(sent) => sent.map(drop),
+        None => Ok(()),
+    }
+}
