@@ -1,8 +1,8 @@
 //! Calls the API of a service, as any client would.
 
-use anyhow::{bail, Context, Result};
+use anyhow::{Context, Result, bail};
 use reqwest::{Method, RequestBuilder, Response};
-use serde_json::{json, Value};
+use serde_json::{Value, json};
 
 use crate::wait;
 

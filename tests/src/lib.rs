@@ -4,12 +4,20 @@
 //! - [`service`]: starts `statecast`, kills it, starts it again
 //! - [`http`]: calls its API
 //! - [`wait`]: waits for a condition, never for a time
+//! - [`wire`], [`events`], [`hook`], [`command`]: the other ends: MQTT by hand, live streams, webhooks, programs
 //!
 //! The stories are in `tests/`, one file each, in one test binary; the benchmarks are the binary of this crate.
 
 pub mod service;
 pub mod http;
 pub mod wait;
+pub mod wire;
+pub mod events;
+pub mod hook;
+pub mod command;
 
+pub use events::Events;
+pub use hook::Hook;
 pub use http::Api;
 pub use service::Service;
+pub use wire::{VERSIONS, Version, Wire};

@@ -1,12 +1,12 @@
 //! Starts `statecast` with a data directory of its own, kills it, starts it again.
 
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::io::{BufRead, BufReader};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use anyhow::{bail, Context, Result};
+use anyhow::{Context, Result, bail};
 use tempfile::TempDir;
 
 use crate::Api;
@@ -122,9 +122,12 @@ impl Service {
     /// # Errors
     /// When it has none.
     pub fn postgres_pid(&self) -> Result<u32> {
-        let file = self.dir.path().join("postgres").join("postmaster.pid");
+        let file = self.dir.path().join("postgres").join("data").join("postmaster.pid");
         let text = std::fs::read_to_string(&file).with_context(|| format!("read {}", file.display()))?;
-        text.lines().next().and_then(|line| line.trim().parse().ok()).context("no process id in postmaster.pid")
+        text.lines()
+            .next()
+            .and_then(|line| line.trim().parse().ok())
+            .context("no process id in postmaster.pid")
     }
 
     /// Bytes resident in memory, of the service alone.
@@ -156,7 +159,8 @@ impl Drop for Service {
 /// # Errors
 /// When there is no such process.
 pub fn signal(pid: u32, name: &str) -> Result<()> {
-    let status = Command::new("kill").arg(format!("-{name}")).arg(pid.to_string()).stderr(Stdio::null()).status()?;
+    let status =
+        Command::new("kill").arg(format!("-{name}")).arg(pid.to_string()).stderr(Stdio::null()).status()?;
     if !status.success() {
         bail!("no process {pid}");
     }

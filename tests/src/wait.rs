@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::time::Duration;
 
-use anyhow::{bail, Result};
+use anyhow::{Result, bail};
 
 /// How often a condition is looked at.
 const LOOK: Duration = Duration::from_millis(20);
