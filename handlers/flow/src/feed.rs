@@ -133,6 +133,7 @@ mod tests {
             patch: Document::new(),
             inverse: Document::new(),
             stale: false,
+            ahead: false,
             received_at: Timestamp::from_micros(0),
             device_time: None,
             message: None,

@@ -75,6 +75,8 @@ pub struct Change {
     pub inverse: Document,
     /// The device time of at least one property was older than what was stored, which stayed.
     pub stale: bool,
+    /// The clock of the device is too far ahead: the time of receipt counts instead of the one that it gave.
+    pub ahead: bool,
     /// When the message was received.
     pub received_at: Timestamp,
     /// The time that the device gave, if it gave one that could be believed.

@@ -36,6 +36,8 @@ CREATE TABLE history (
     -- The idempotency key of the message; null when it had none.
     message     bigint,
     stale       boolean NOT NULL,
+    -- The clock of the device was too far ahead: the time of receipt counts.
+    ahead       boolean NOT NULL DEFAULT false,
     kind        text COLLATE "C" NOT NULL,
     patch       jsonb NOT NULL,
     inverse     jsonb NOT NULL

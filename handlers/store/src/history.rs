@@ -28,6 +28,8 @@ pub struct HistoryRow {
     pub inverse: Document,
     /// At least one property was older than what was stored.
     pub stale: bool,
+    /// The clock of the device was too far ahead to be believed.
+    pub ahead: bool,
 }
 
 impl HistoryRow {
@@ -41,6 +43,7 @@ impl HistoryRow {
             patch: row.document("patch")?,
             inverse: row.document("inverse")?,
             stale: row.try_get("stale")?,
+            ahead: row.try_get("ahead")?,
         })
     }
 }

@@ -76,7 +76,8 @@ pub(crate) async fn write(
         .bind(column(letters, |letter| storable(&letter.letter.topic)))
         .bind(column(letters, |letter| letter.letter.payload.as_ref()))
         .bind(column(letters, |letter| storable(&letter.letter.reason)))
-        .bind(column(letters, |letter| letter.letter.received_at.to_datetime()));
+        .bind(column(letters, |letter| letter.letter.received_at.to_datetime()))
+        .bind(column(&changes, |(_, change)| change.ahead));
     let rows = query.fetch_all(connection).await?;
     rows.iter().map(position).collect()
 }

@@ -1,6 +1,6 @@
 -- One batch. Every array is a column; those of one group have the same length.
 --
--- $1-$13 the twins, $14-$25 history, $26-$35 pushes, $36-$42 dead letters. A twin is written when it still
+-- $1-$13 the twins, $14-$25 and $43 history, $26-$35 pushes, $36-$42 dead letters. A twin is written when it still
 -- has the version that the first change rests on; history and pushes follow the twin, which they name by the
 -- position of its last change. The answer is the positions of the twins that were written.
 WITH twin AS (
@@ -33,15 +33,15 @@ WITH twin AS (
     SELECT position FROM updated UNION ALL SELECT position FROM inserted
 ), put_history AS (
     INSERT INTO history (
-        tenant, device, position, version, received_at, device_time, message, stale, kind, patch, inverse
+        tenant, device, position, version, received_at, device_time, message, stale, kind, patch, inverse, ahead
     )
-    SELECT tenant, device, position, version, received_at, device_time, message, stale, kind, patch, inverse
+    SELECT tenant, device, position, version, received_at, device_time, message, stale, kind, patch, inverse, ahead
     FROM unnest(
         $14::text[], $15::text[], $16::bigint[], $17::bigint[], $18::bigint[], $19::timestamptz[],
-        $20::timestamptz[], $21::bigint[], $22::boolean[], $23::text[], $24::jsonb[], $25::jsonb[]
+        $20::timestamptz[], $21::bigint[], $22::boolean[], $23::text[], $24::jsonb[], $25::jsonb[], $43::boolean[]
     ) AS h (
         tenant, device, last, position, version, received_at,
-        device_time, message, stale, kind, patch, inverse
+        device_time, message, stale, kind, patch, inverse, ahead
     )
     -- "IS TRUE" keeps the planner from turning this into a join of two lists whose length it can't know.
     WHERE (last IN (SELECT position FROM passed)) IS TRUE

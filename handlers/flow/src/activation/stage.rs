@@ -116,6 +116,7 @@ impl<'a> Stage<'a> {
             patch: draft.patch,
             inverse: draft.inverse,
             stale: draft.stale,
+            ahead: report.device_time.is_some() && !believed,
             received_at: report.received_at,
             device_time: believed.then_some(effective),
             message: report.message,

@@ -55,12 +55,14 @@ pub(super) struct Entry {
     pub(super) inverse: Document,
     /// A property kept a newer value.
     pub(super) stale: bool,
+    /// The clock of the device is more than 5 min ahead: its time was replaced by that of receipt.
+    pub(super) ahead: bool,
 }
 
 impl From<HistoryRow> for Entry {
     fn from(row: HistoryRow) -> Self {
-        let HistoryRow { position, version, kind, received_at, device_time, patch, inverse, stale, .. } = row;
-        Self { position, version, kind, received_at, device_time, patch, inverse, stale }
+        let HistoryRow { position, version, kind, received_at, device_time, patch, inverse, stale, ahead } = row;
+        Self { position, version, kind, received_at, device_time, patch, inverse, stale, ahead }
     }
 }
 
@@ -76,6 +78,7 @@ impl Entry {
             patch: change.patch.clone(),
             inverse: change.inverse.clone(),
             stale: change.stale,
+            ahead: change.ahead,
         }
     }
 }
