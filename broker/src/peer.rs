@@ -89,7 +89,7 @@ impl Peer {
         match posted {
             Posted::Queued => self.wake.notify_one(),
             Posted::Dropped => {
-                metrics::counter!("statecast_mqtt_dropped_total", "reason" => "slow").increment(1)
+                metrics::counter!("statecast_mqtt_dropped_total", "reason" => "slow").increment(1);
             }
             Posted::Overflow => self.end(Ending::TooSlow),
         }

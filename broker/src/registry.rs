@@ -9,7 +9,10 @@ use crate::peer::Peer;
 
 /// All admitted connections, by realm and client id.
 #[derive(Default)]
-pub(crate) struct Registry(Mutex<HashMap<Arc<str>, HashMap<Arc<str>, Arc<Peer>>>>);
+pub(crate) struct Registry(Mutex<HashMap<Arc<str>, Clients>>);
+
+/// The connections of one realm by client id.
+type Clients = HashMap<Arc<str>, Arc<Peer>>;
 
 impl Registry {
     /// Enters a connection, and returns the one that it takes over from. The caller ends that one, and waits

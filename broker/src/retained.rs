@@ -20,9 +20,12 @@ pub(crate) struct Retained {
     kept: Mutex<Kept>,
 }
 
+/// The messages of one realm by topic, and since when they are kept.
+type Topics = HashMap<Arc<str>, (Message, Instant)>;
+
 #[derive(Default)]
 struct Kept {
-    realms: HashMap<Arc<str>, HashMap<Arc<str>, (Message, Instant)>>,
+    realms: HashMap<Arc<str>, Topics>,
     bytes: usize,
 }
 

@@ -191,10 +191,10 @@ impl Session {
             self.seat.own_filters.retain(|own| **own != *filter);
             self.hub.tree.unsubscribe(filter, &self.peer);
         }
-        if let Some(feed) = ended.feed {
-            if !self.close_if_unused(&feed) {
-                self.hub.router.unsubscribe(&feed, &ended.pattern);
-            }
+        if let Some(feed) = ended.feed
+            && !self.close_if_unused(&feed)
+        {
+            self.hub.router.unsubscribe(&feed, &ended.pattern);
         }
         UnsubackReasonCode::Success
     }

@@ -11,6 +11,7 @@ use rumqttd::local::LinkRx;
 use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio_util::sync::CancellationToken;
 
 use super::Commands;
 use super::pump::{Command, HandBack, Pump};
@@ -70,10 +71,12 @@ async fn serve(hub: &Arc<Hub>, todo: HandBack) -> End {
     let left = hub.router.commands.downgrade();
     let links_max = hub.router.limits.links_max;
     let runtime = Handle::current();
+    let stop = CancellationToken::new();
+    let pump_stop = stop.clone();
     let (started, start) = oneshot::channel();
     let (handed_back, mut hand_back) = oneshot::channel();
     let pump = std::thread::Builder::new().name("router-pump".into()).spawn(move || {
-        let Ok((pump, canaries)) = Pump::start(links_max, left, runtime, &todo) else { return };
+        let Ok((pump, canaries)) = Pump::start(links_max, left, runtime, pump_stop, &todo) else { return };
         // Whoever waited may have given up; then the commands are dropped with this thread.
         if started.send(canaries).is_ok() {
             handed_back.send(pump.run(&feeds, todo)).ok();
@@ -90,7 +93,9 @@ async fn serve(hub: &Arc<Hub>, todo: HandBack) -> End {
         handed_back = &mut hand_back => return ended(handed_back.ok().flatten()),
         () = canary_is_lost(hub, canaries) => {}
     }
-    hub.router.command(Command::Stop);
+    stop.cancel();
+    // Wakes it, if it waits for a command.
+    hub.router.command(Command::Canary);
     match timeout(HAND_BACK_DEADLINE, hand_back).await {
         Ok(handed_back) => ended(handed_back.ok().flatten()),
         Err(_) => End::Hopeless("the router hangs"),

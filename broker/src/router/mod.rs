@@ -155,7 +155,8 @@ impl Router {
             let mut known = self.known.lock();
             let hash = known.state.hash_one((&feed.peer.client.realm, &feed.group, pattern));
             let room = known.filters.len() < self.limits.filters_max;
-            if !known.filters.contains(&hash) && !(room && known.filters.insert(hash)) {
+            let admitted = known.filters.contains(&hash) || room && known.filters.insert(hash);
+            if !admitted {
                 return None;
             }
         }

@@ -14,6 +14,7 @@ use rumqttd::protocol::{Disconnect, DisconnectReasonCode, Packet, Publish};
 use rumqttd::{Router as Rumqttd, RouterConfig, Strategy};
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
 
 use super::{Feed, feeder};
 use crate::{Receipt, Refused};
@@ -45,8 +46,6 @@ pub(super) enum Command {
     Canary,
     /// The canary of this number came out of the router.
     Seen { number: u64 },
-    /// Hand the commands back.
-    Stop,
     /// Show the router what it can't stand.
     #[cfg(test)]
     Kill,
@@ -78,13 +77,25 @@ impl HandBack {
     }
 }
 
+/// The router is dead.
+#[derive(Debug)]
+pub(super) struct Dead;
+
+impl From<LinkError> for Dead {
+    fn from(_: LinkError) -> Self {
+        Self
+    }
+}
+
 /// Makes a link of this name.
-type Connect = Box<dyn Fn(&str) -> Result<(LinkTx, LinkRx), LinkError> + Send>;
+type Connect = Box<dyn Fn(&str) -> Result<(LinkTx, LinkRx), Dead> + Send>;
 
 /// A router, and its links.
 pub(super) struct Pump {
     connect: Connect,
     runtime: Handle,
+    /// It is given up.
+    stop: CancellationToken,
     /// How feeders tell that they stopped reading.
     left: mpsc::WeakUnboundedSender<Command>,
     /// The link of each open feed.
@@ -114,8 +125,9 @@ impl Pump {
         links_max: usize,
         left: mpsc::WeakUnboundedSender<Command>,
         runtime: Handle,
+        stop: CancellationToken,
         todo: &HandBack,
-    ) -> Result<(Self, LinkRx), LinkError> {
+    ) -> Result<(Self, LinkRx), Dead> {
         let config = RouterConfig {
             // Links that were closed and not yet forgotten take room too.
             max_connections: links_max.saturating_mul(2).saturating_add(2),
@@ -136,6 +148,7 @@ impl Pump {
         let pump = Self {
             connect,
             runtime,
+            stop,
             left,
             by_feed: HashMap::new(),
             links: HashMap::new(),
@@ -182,10 +195,11 @@ impl Pump {
         }
         for _ in 0..COMMANDS {
             let Some(command) = next else { break };
-            if matches!(command, Command::Stop) {
+            if self.stop.is_cancelled() {
+                todo.unfinished.push_front(command);
                 return Some(false);
             }
-            if let Err(command) = self.carry_out(command) {
+            if let Some(command) = self.carry_out(command) {
                 todo.unfinished.push_front(command);
                 return Some(false);
             }
@@ -198,54 +212,54 @@ impl Pump {
     }
 
     /// Carries out one command; gives it back if the router is dead.
-    fn carry_out(&mut self, command: Command) -> Result<(), Command> {
+    fn carry_out(&mut self, command: Command) -> Option<Command> {
+        let done = match &command {
+            Command::Publish(pending) => self.publish(pending.topic.clone(), pending.envelope.clone()),
+            Command::Subscribe { feed, pattern, .. } => self.subscribe(feed, pattern),
+            Command::Unsubscribe { feed, pattern } => self.unsubscribe(feed, pattern),
+            Command::Left { link } => self.disconnect(*link),
+            // It is sent behind the batch.
+            Command::Canary | Command::Seen { .. } => Ok(()),
+            #[cfg(test)]
+            Command::Kill => self.publish("é/x".into(), Bytes::new()),
+        };
+        if done.is_err() {
+            return Some(command);
+        }
         match command {
             Command::Publish(pending) => {
-                if self.publish(pending.topic.clone(), pending.envelope.clone()).is_err() {
-                    return Err(Command::Publish(pending));
-                }
                 self.unmarked = true;
                 self.unconfirmed.push_back((self.last_canary + 1, pending));
             }
-            Command::Seen { number } => {
-                while self.unconfirmed.front().is_some_and(|(canary, _)| *canary <= number) {
-                    if let Some((_, pending)) = self.unconfirmed.pop_front() {
-                        pending.receipt.accept();
-                    }
-                }
-            }
-            Command::Subscribe { feed, pattern, done } => match self.subscribe(&feed, &pattern) {
-                // The connection may be gone by now.
-                Ok(()) => drop(done.send(())),
-                Err(_) => return Err(Command::Subscribe { feed, pattern, done }),
-            },
-            Command::Unsubscribe { feed, pattern } => {
-                let link = self.by_feed.get(&feed.id).and_then(|link| self.links.get_mut(link));
-                if link.is_some_and(|link| link.tx.unsubscribe(feed.name(&pattern)).is_err()) {
-                    return Err(Command::Unsubscribe { feed, pattern });
-                }
-            }
-            Command::Left { link } => self.disconnect(link).map_err(|_| Command::Left { link })?,
-            // It is sent behind the batch.
+            // The connection may be gone by now.
+            Command::Subscribe { done, .. } => drop(done.send(())),
             Command::Canary => self.unmarked = true,
-            Command::Stop => {}
-            #[cfg(test)]
-            Command::Kill => drop(self.publish("é/x".into(), Bytes::new())),
+            Command::Seen { number } => self.confirm(number),
+            _ => {}
         }
-        Ok(())
+        None
     }
 
-    fn publish(&mut self, topic: String, payload: Bytes) -> Result<(), LinkError> {
+    /// Accepts what was published before a canary that came out.
+    fn confirm(&mut self, number: u64) {
+        while self.unconfirmed.front().is_some_and(|(canary, _)| *canary <= number) {
+            if let Some((_, pending)) = self.unconfirmed.pop_front() {
+                pending.receipt.accept();
+            }
+        }
+    }
+
+    fn publish(&mut self, topic: String, payload: Bytes) -> Result<(), Dead> {
         send(&mut self.publisher, Packet::Publish(Publish::new(Bytes::from(topic), payload, false), None))
     }
 
-    fn send_canary(&mut self) -> Result<(), LinkError> {
+    fn send_canary(&mut self) -> Result<(), Dead> {
         self.last_canary += 1;
         self.unmarked = false;
         self.publish(CANARY.into(), Bytes::copy_from_slice(&self.last_canary.to_be_bytes()))
     }
 
-    fn subscribe(&mut self, feed: &Arc<Feed>, pattern: &str) -> Result<(), LinkError> {
+    fn subscribe(&mut self, feed: &Arc<Feed>, pattern: &str) -> Result<(), Dead> {
         if feed.closed.is_cancelled() {
             return Ok(());
         }
@@ -259,8 +273,13 @@ impl Pump {
         Ok(())
     }
 
+    fn unsubscribe(&mut self, feed: &Feed, pattern: &str) -> Result<(), Dead> {
+        let link = self.by_feed.get(&feed.id).and_then(|link| self.links.get_mut(link));
+        link.map_or(Ok(()), |link| Ok(link.tx.unsubscribe(feed.name(pattern)).map(drop)?))
+    }
+
     /// Makes a link for a feed, and a task that reads it.
-    fn link(&mut self, feed: &Arc<Feed>) -> Result<u64, LinkError> {
+    fn link(&mut self, feed: &Arc<Feed>) -> Result<u64, Dead> {
         let name = self.names.pop().unwrap_or_else(|| format!("link{}", self.links.len()));
         let (tx, rx) = (self.connect)(&name)?;
         self.last_link += 1;
@@ -273,7 +292,7 @@ impl Pump {
 
     /// Ends a link whose task has ended. Never before: that task may still tell the router that it is ready, and
     /// the router would die of hearing it from a link that it no longer knows.
-    fn disconnect(&mut self, number: u64) -> Result<(), LinkError> {
+    fn disconnect(&mut self, number: u64) -> Result<(), Dead> {
         let Some(mut link) = self.links.remove(&number) else { return Ok(()) };
         if self.by_feed.get(&link.feed) == Some(&number) {
             self.by_feed.remove(&link.feed);
@@ -286,9 +305,9 @@ impl Pump {
 }
 
 /// Sends a packet into the router. rumqttd calls this async, but it blocks, and is done when it returns.
-fn send(link: &mut LinkTx, packet: Packet) -> Result<(), LinkError> {
+fn send(link: &mut LinkTx, packet: Packet) -> Result<(), Dead> {
     match link.send(packet).now_or_never() {
-        Some(sent) => sent.map(drop),
+        Some(sent) => Ok(sent.map(drop)?),
         None => Ok(()),
     }
 }
