@@ -27,7 +27,7 @@ use crate::outbox::Outbox;
 use crate::rulebook::Rulebook;
 use crate::sessions::Greetings;
 use crate::source::Truth;
-use crate::{downlink, housekeeping};
+use crate::{downlink, housekeeping, open_files};
 
 /// Deliveries that may wait between the broker and the flow. The broker bounds their bytes.
 const DELIVERIES_MAX: usize = 1_024;
@@ -102,6 +102,7 @@ impl Application {
     /// # Errors
     /// A chain of sentences that ends in what is wrong.
     pub async fn start(config: &Config) -> Result<Self> {
+        open_files::make_room_for(config.mqtt.connections_max);
         let metrics = install_metrics()?;
         let database = Database::open(config).await?;
         let store = database.store.clone();

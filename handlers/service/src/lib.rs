@@ -5,6 +5,7 @@
 //! - [`rulebook`], [`outbox`], [`source`]: glue between crates that don't know each other
 //! - [`housekeeping`]: what time brings
 //! - [`http`]: the HTTP interface and the console
+//! - `open_files`: room for every connection
 //! - [`app`]: starts and stops all of it
 //! - [`cli`]: the command line
 
@@ -17,5 +18,6 @@ pub mod outbox;
 pub mod source;
 pub mod housekeeping;
 pub mod http;
+mod open_files;
 pub mod app;
 pub mod cli;

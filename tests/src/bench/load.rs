@@ -98,7 +98,8 @@ impl Load {
 
     /// What was measured since the last call, in microseconds.
     pub(crate) fn latencies_us(&self) -> Result<Histogram<u64>> {
-        let mut latencies = self.shared.latencies_us.lock().map_err(|_| anyhow::anyhow!("a load panicked"))?;
+        let mut latencies =
+            self.shared.latencies_us.lock().map_err(|_| anyhow::anyhow!("a load panicked"))?;
         Ok(std::mem::replace(&mut *latencies, histogram()?))
     }
 
@@ -229,7 +230,11 @@ impl Connection {
             #[expect(clippy::cast_precision_loss, reason = "a rate")]
             let share = rate as f64 / CONNECTIONS as f64;
             self.credit += share * elapsed.as_secs_f64();
-            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a small positive count")]
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "a small positive count"
+            )]
             let whole = self.credit as usize;
             #[expect(clippy::cast_precision_loss, reason = "a small count")]
             {

@@ -95,7 +95,7 @@ pub(crate) fn fsyncs(dir: &Path, count: usize) -> Result<Vec<f64>> {
 pub(crate) fn open_many_files() {
     let limit = getrlimit(Resource::Nofile);
     // When that fails, connecting will say so.
-    drop(setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }));
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
 }
 
 /// Waits until the resident memory of a process rests, and gives it in bytes.

@@ -8,7 +8,7 @@ pub(crate) const PUBACK_BYTES: usize = 4;
 pub(crate) const CONNACK: [u8; 4] = [0x20, 2, 0, 0];
 
 /// The first value of `uptime`: it keeps its number of digits for ten million messages of a device.
-const UPTIME_FROM: u64 = 10_000_000;
+pub(crate) const UPTIME_FROM: u64 = 10_000_000;
 const SITES: [&str; 4] = ["north", "south", "east", "west"];
 
 /// The id of a device of the bench.

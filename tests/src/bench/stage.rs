@@ -74,3 +74,20 @@ pub(crate) async fn report(api: &Api, device: &str, serial: u64) -> Result<u64> 
     let position = answer.headers().get("statecast-position").context("no position")?;
     Ok(position.to_str()?.parse()?)
 }
+
+/// Waits until the index has reached a position, without asking it to hurry.
+///
+/// # Errors
+/// When it doesn't in time.
+pub(crate) async fn indexed(service: &Service, position: u64, limit: Duration) -> Result<()> {
+    let (api, begun) = (service.api(), Instant::now());
+    loop {
+        if search(&api, "id:none").await?["position"].as_u64() >= Some(position) {
+            return Ok(());
+        }
+        if begun.elapsed() > limit {
+            bail!("the index didn't reach {position} within {} s", limit.as_secs());
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}

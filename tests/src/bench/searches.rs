@@ -1,0 +1,70 @@
+//! Searches over HTTP, on a fleet that is silent meanwhile.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use reqwest::Method;
+use statecast_tests::{Api, Service};
+
+use crate::latency::at;
+use crate::results::Results;
+use crate::{Pace, machine};
+
+/// Clients when it is counted how many are answered, and when it is measured how fast.
+const MANY: usize = 16;
+const FEW: usize = 2;
+/// Query and order of each search, by turns.
+const QUERIES: [[&str; 2]; 5] = [
+    ["type:thermostat battery:<20", ""],
+    ["site:north mode:heat", "-battery,id"],
+    ["temperature:18..24 -site:lab", ""],
+    ["battery:<5 OR rssi:>-10", "battery"],
+    ["north firmware:1.2.*", ""],
+];
+
+/// Measures both.
+///
+/// # Errors
+/// When a search fails.
+pub(crate) async fn measure(pace: &Pace, service: &Service, results: &mut Results) -> Result<()> {
+    machine::wait_for_quiet()?;
+    let api = service.api();
+    run(&api, FEW, pace.warm_up).await?;
+    let times = run(&api, FEW, pace.searches).await?;
+    results.add("search_p50_ms", at(&times, 0.5), "2 clients, one after the other each, pages of 20");
+    results.add("search_p99_ms", at(&times, 0.99), "the same");
+    let times = run(&api, MANY, pace.searches).await?;
+    #[expect(clippy::cast_precision_loss, reason = "a count")]
+    let per_s = times.len() as f64 / pace.searches.as_secs_f64();
+    results.add("searches_per_s", per_s, "16 clients");
+    Ok(())
+}
+
+/// The times of all searches, sorted, in milliseconds.
+async fn run(api: &Api, clients: usize, time: Duration) -> Result<Vec<f64>> {
+    let until = Instant::now() + time;
+    let mut tasks = tokio::task::JoinSet::new();
+    for client in 0..clients {
+        let api = api.clone();
+        tasks.spawn(async move {
+            let mut times = Vec::new();
+            for turn in client.. {
+                if Instant::now() > until {
+                    break;
+                }
+                let [query, sort] = QUERIES[turn % QUERIES.len()];
+                let begun = Instant::now();
+                let request = api.request(Method::GET, "/v1/search").query(&[("q", query), ("sort", sort)]);
+                request.send().await?.error_for_status()?.bytes().await?;
+                times.push(begun.elapsed().as_secs_f64() * 1_000.0);
+            }
+            Ok::<_, anyhow::Error>(times)
+        });
+    }
+    let mut all = Vec::new();
+    while let Some(times) = tasks.join_next().await {
+        all.extend(times??);
+    }
+    all.sort_by(f64::total_cmp);
+    Ok(all)
+}
