@@ -69,7 +69,7 @@ impl Fleet {
         wait::until("the first acknowledgement", || async {
             // A line of the ledger for an acknowledgement is all that has this beginning.
             let ledger = std::fs::read_to_string(&self.ledger).ok()?;
-            ledger.lines().any(|line| line.starts_with("ack ")).then_some(())
+            ledger.lines().any(|line| line.starts_with("A ")).then_some(())
         })
         .await
     }

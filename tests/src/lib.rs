@@ -4,6 +4,8 @@
 //! - [`service`]: starts `statecast`, kills it, starts it again
 //! - [`http`]: calls its API
 //! - [`wait`]: waits for a condition, never for a time
+//! - [`database`]: does to its database what goes wrong in the world
+//! - [`fleet`]: simulated devices, and the proof that nothing of theirs was lost
 //! - [`wire`], [`events`], [`hook`], [`command`]: the other ends: MQTT by hand, live streams, webhooks, programs
 //!
 //! The stories are in `tests/`, one file each, in one test binary; the benchmarks are the binary of this crate.
@@ -11,12 +13,15 @@
 pub mod service;
 pub mod http;
 pub mod wait;
+pub mod database;
+pub mod fleet;
 pub mod wire;
 pub mod events;
 pub mod hook;
 pub mod command;
 
 pub use events::Events;
+pub use fleet::Fleet;
 pub use hook::Hook;
 pub use http::Api;
 pub use service::Service;

@@ -1,20 +1,24 @@
 //! Starts `statecast` with a data directory of its own, kills it, starts it again.
 
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use tempfile::TempDir;
 
 use crate::Api;
+use crate::database::alive;
 
 /// How long a start may take: a first one makes a database.
 const START_MAX: Duration = Duration::from_secs(120);
 /// How long an orderly stop may take.
 const STOP_MAX: Duration = Duration::from_secs(60);
+/// How long the database may take to end when it is told to end at once.
+const QUIT_MAX: Duration = Duration::from_secs(10);
 
 /// A running service. Killed, with its database, when dropped.
 pub struct Service {
@@ -51,7 +55,9 @@ impl Service {
     /// # Errors
     /// When it doesn't come up.
     pub fn start_with(args: &[&str]) -> Result<Self> {
-        let dir = tempfile::Builder::new().prefix("statecast-test-").tempdir()?;
+        // Open to the user that PostgreSQL runs as where we are root; else its files would be elsewhere.
+        let open = std::fs::Permissions::from_mode(0o755);
+        let dir = tempfile::Builder::new().prefix("statecast-test-").permissions(open).tempdir()?;
         let args: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();
         let any = "127.0.0.1:0";
         let (child, mqtt, http) = launch(dir.path(), &args, any, any)?;
@@ -91,14 +97,15 @@ impl Service {
         Ok(())
     }
 
-    /// Starts it again on the same ports and data, after it was killed or stopped.
+    /// Starts it again on the same ports and data, after it was killed or stopped. Gives how long that took.
     ///
     /// # Errors
     /// When it doesn't come up.
-    pub fn restart(&mut self) -> Result<()> {
+    pub fn restart(&mut self) -> Result<Duration> {
+        let begun = Instant::now();
         let (child, mqtt, http) = launch(self.dir.path(), &self.args, &self.mqtt, &self.http)?;
         (self.child, self.mqtt, self.http) = (child, mqtt, http);
-        Ok(())
+        Ok(begun.elapsed())
     }
 
     /// Stops it in order, as SIGTERM does. Gives whether it said that all is well.
@@ -107,7 +114,15 @@ impl Service {
     /// When it doesn't stop.
     pub fn stop(&mut self) -> Result<bool> {
         signal(self.child.id(), "TERM")?;
-        let begun = std::time::Instant::now();
+        self.wait()
+    }
+
+    /// Waits until it has ended, for whatever reason. Gives whether it said that all is well.
+    ///
+    /// # Errors
+    /// When it doesn't end.
+    pub fn wait(&mut self) -> Result<bool> {
+        let begun = Instant::now();
         while begun.elapsed() < STOP_MAX {
             if let Some(status) = self.child.try_wait()? {
                 return Ok(status.success());
@@ -148,8 +163,12 @@ impl Drop for Service {
         let postgres = self.postgres_pid();
         drop(self.child.kill());
         drop(self.child.wait());
-        if let Ok(postgres) = postgres {
-            drop(signal(postgres, "QUIT"));
+        let Ok(postgres) = postgres else { return };
+        drop(signal(postgres, "QUIT"));
+        // Then its files can be removed.
+        let begun = Instant::now();
+        while alive(postgres) && begun.elapsed() < QUIT_MAX {
+            std::thread::sleep(Duration::from_millis(20));
         }
     }
 }
