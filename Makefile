@@ -43,7 +43,7 @@ deps-run:
 # Clients written by others, and a browser.
 deps-test: deps-run
 	@command -v mosquitto_pub >/dev/null || tests/deps.sh mosquitto-clients
-	@command -v chromium >/dev/null || tests/deps.sh chromium
+	@command -v chromedriver >/dev/null || tests/deps.sh chromium chromium-driver
 	@command -v python3 >/dev/null || tests/deps.sh python3 python3-pip
 	@command -v npm >/dev/null || tests/deps.sh nodejs npm
 	@tests/clients/install.sh $(CLIENTS)

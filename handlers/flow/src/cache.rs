@@ -96,7 +96,8 @@ pub fn footprint(twin: &Twin) -> usize {
     size_of::<Twin>() + documents.into_iter().map(document_footprint).sum::<usize>()
 }
 
-fn document_footprint(document: &Document) -> usize {
+/// The same of a document.
+pub fn document_footprint(document: &Document) -> usize {
     // A B-tree node holds eleven entries and is seldom full.
     document.iter().map(|(name, value)| 96 + name.len() + value_footprint(value)).sum()
 }

@@ -9,7 +9,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use statecast_state::{Change, DeviceKey, Position};
@@ -20,7 +20,7 @@ use tokio_util::task::TaskTracker;
 use tracing::error;
 
 use crate::Feed;
-use crate::cache::footprint;
+use crate::cache::{document_footprint, footprint};
 
 /// Batches in flight at most, each on a connection of its own.
 const LANES: usize = 3;
@@ -64,14 +64,19 @@ impl Unit {
     }
 }
 
-/// About how many bytes a change takes in memory.
+/// About how many bytes a change takes in memory. The twin before it is the twin after the change before.
 pub fn weight(change: &Change) -> usize {
-    size_of::<Change>() + change.after.as_deref().map_or(0, footprint) + 1_024 * change.pushes.len()
+    let twin = change.after.as_deref().map_or(0, footprint);
+    let documents = document_footprint(&change.patch) + document_footprint(&change.inverse);
+    size_of::<Change>() + twin + documents + 1_024 * change.pushes.len()
 }
 
 /// A handle to the lanes. They end when the last handle is gone and nothing waits.
 #[derive(Clone)]
-pub struct Committer(mpsc::Sender<Unit>);
+pub struct Committer {
+    units: mpsc::Sender<Unit>,
+    horizon: Arc<AtomicU64>,
+}
 
 impl Committer {
     /// Starts the lanes.
@@ -79,7 +84,15 @@ impl Committer {
         let (sender, receiver) = mpsc::channel(QUEUE_MAX);
         let in_flight = Arc::new(AtomicUsize::new(0));
         let last = feed.watermark();
-        let intake = Intake { receiver, next_batch: 0, last, held: None, in_flight: in_flight.clone() };
+        let horizon = Arc::new(AtomicU64::new(last.0));
+        let intake = Intake {
+            receiver,
+            next_batch: 0,
+            last,
+            held: None,
+            in_flight: in_flight.clone(),
+            horizon: horizon.clone(),
+        };
         let intake = Arc::new(Mutex::new(intake));
         for _ in 0..LANES {
             let lane = Lane {
@@ -95,14 +108,19 @@ impl Committer {
                 }
             });
         }
-        Self(sender)
+        Self { units: sender, horizon }
+    }
+
+    /// The last position that a change was given: everything that is acknowledged now is at or below it.
+    pub fn horizon(&self) -> Position {
+        Position(self.horizon.load(Ordering::Acquire))
     }
 
     /// Commits the changes of one device, and the dead letters. Waits as long as an outage lasts; none when this
     /// process no longer owns the database.
     pub async fn commit(&self, changes: Vec<Change>, dead_letters: Vec<DeadLetter>) -> Option<Verdict> {
         let (verdict, known) = oneshot::channel();
-        self.0.send(Unit { changes, dead_letters, verdict }).await.ok()?;
+        self.units.send(Unit { changes, dead_letters, verdict }).await.ok()?;
         known.await.ok()
     }
 }
@@ -115,6 +133,7 @@ struct Intake {
     /// A unit that was taken but no longer fitted.
     held: Option<Unit>,
     in_flight: Arc<AtomicUsize>,
+    horizon: Arc<AtomicU64>,
 }
 
 /// A batch on its way.
@@ -180,6 +199,7 @@ impl Intake {
                 self.last = position;
                 position.0 += 1;
             }
+            self.horizon.store(self.last.0, Ordering::Release);
         }
         let number = self.next_batch;
         self.next_batch += 1;

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use metrics::counter;
 use statecast_broker::{Client, Delivery, Event, Receipt, Refused};
 use statecast_state::document::Limits;
-use statecast_state::{Body, DeviceKey, Refusal, Report, TenantId, Timestamp};
+use statecast_state::{Body, DeviceKey, Position, Refusal, Report, TenantId, Timestamp};
 use statecast_store::{DeadLetter, Owner, Store};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -111,6 +111,11 @@ impl Flow {
     /// What was committed, in order.
     pub fn feed(&self) -> &Feed {
         &self.shared.feed
+    }
+
+    /// The last position that a change was given: everything that is acknowledged now is at or below it.
+    pub fn horizon(&self) -> Position {
+        self.shared.committer.horizon()
     }
 
     /// Limits of documents.

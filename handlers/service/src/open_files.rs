@@ -16,6 +16,9 @@ pub(crate) fn make_room_for(connections: usize) {
     };
     let needed = connections as u64 + BESIDE;
     if let Some(allowed) = allowed.filter(|allowed| *allowed < needed) {
-        warn!(allowed, needed, "fewer open files are allowed than mqtt.connections_max needs: see `ulimit -n`");
+        warn!(
+            allowed,
+            needed, "fewer open files are allowed than mqtt.connections_max needs: see `ulimit -n`"
+        );
     }
 }

@@ -19,10 +19,10 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 #[derive(Args)]
 struct Remote {
     /// Address of the service [default: where the configuration listens]
-    #[arg(long, value_name = "URL", env = "STATECAST_URL")]
+    #[arg(long, global = true, value_name = "URL", env = "STATECAST_URL")]
     url: Option<String>,
     /// API key
-    #[arg(long, env = "STATECAST_KEY", hide_env_values = true)]
+    #[arg(long, global = true, env = "STATECAST_KEY", hide_env_values = true)]
     key: Option<String>,
 }
 
@@ -153,7 +153,12 @@ pub(super) async fn device(args: DeviceArgs, config: &Config) -> Result<()> {
 /// `statecast search`
 pub(super) async fn search(args: SearchArgs, config: &Config) -> Result<()> {
     let client = Client::new(args.remote, config)?;
-    let query = [("q", args.query), ("sort", args.sort), ("limit", args.limit.to_string())];
+    let query = [
+        ("q", args.query),
+        ("sort", args.sort),
+        ("limit", args.limit.to_string()),
+        ("after", "now".to_owned()),
+    ];
     let found = client.json(client.request(Method::GET, "search").query(&query)).await?;
     for twin in found["items"].as_array().into_iter().flatten() {
         say(&line(twin))?;

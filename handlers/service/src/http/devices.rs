@@ -10,7 +10,7 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::auth::Caller;
-use super::extract::{Device, Json, Query, if_match};
+use super::extract::{Device, Json, Payload, Query, if_match};
 use super::problem::Problem;
 use super::{Http, LIMIT_MAX, Page, position_header};
 use crate::access;
@@ -131,7 +131,7 @@ async fn remove(State(http): State<Http>, Device(key): Device) -> Result<Respons
 async fn report(
     State(http): State<Http>,
     Device(key): Device,
-    body: axum::body::Bytes,
+    Payload(body): Payload,
 ) -> Result<Response, Problem> {
     let report = Report::from_state_payload(key, &body, now(), http.flow.limits())?;
     answer(http.flow.submit(report).await.ok_or_else(Problem::stopping)??)
@@ -143,7 +143,7 @@ async fn set_desired(
     State(http): State<Http>,
     Device(key): Device,
     headers: HeaderMap,
-    body: axum::body::Bytes,
+    Payload(body): Payload,
 ) -> Result<Response, Problem> {
     let patch = super::document(&body, http.flow.limits())?;
     answer(submit(&http, &key, Body::Desired { patch, if_version: if_match(&headers)? }).await?)
@@ -155,7 +155,7 @@ async fn set_tags(
     State(http): State<Http>,
     Device(key): Device,
     headers: HeaderMap,
-    body: axum::body::Bytes,
+    Payload(body): Payload,
 ) -> Result<Response, Problem> {
     let patch = super::document(&body, http.flow.limits())?;
     answer(submit(&http, &key, Body::Tags { patch, if_version: if_match(&headers)? }).await?)

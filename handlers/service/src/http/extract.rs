@@ -1,5 +1,6 @@
 //! Extractors whose rejections are problems: paths, queries and JSON bodies.
 
+use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
@@ -31,10 +32,33 @@ impl<T: DeserializeOwned> FromRequest<Http> for Json<T> {
     async fn from_request(request: Request, http: &Http) -> Result<Self, Problem> {
         let body = axum::Json::from_request(request, http).await;
         body.map(|axum::Json(value)| Self(value)).map_err(|error| {
-            let mut problem = Problem::bad_request(error.body_text());
-            problem.status = error.status().as_u16();
-            problem
+            // As axum judges it: no JSON, another type of content, not this form, too large.
+            Problem::unreadable(error.status(), error.body_text())
         })
+    }
+}
+
+/// A body as it came.
+pub(super) struct Payload(pub Bytes);
+
+impl FromRequest<Http> for Payload {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, http: &Http) -> Result<Self, Problem> {
+        let body = Bytes::from_request(request, http).await;
+        body.map(Self).map_err(|error| Problem::unreadable(error.status(), error.body_text()))
+    }
+}
+
+/// What the path of the URL names.
+pub(super) struct Path<T>(pub T);
+
+impl<T: DeserializeOwned + Send> FromRequestParts<Http> for Path<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, http: &Http) -> Result<Self, Problem> {
+        let path = axum::extract::Path::from_request_parts(parts, http).await;
+        path.map(|axum::extract::Path(value)| Self(value)).map_err(|e| Problem::bad_request(e.body_text()))
     }
 }
 
@@ -46,9 +70,7 @@ impl FromRequestParts<Http> for Device {
 
     async fn from_request_parts(parts: &mut Parts, http: &Http) -> Result<Self, Problem> {
         let caller = Caller::from_request_parts(parts, http).await?;
-        let axum::extract::Path(id) = axum::extract::Path::<String>::from_request_parts(parts, http)
-            .await
-            .map_err(|error| Problem::bad_request(error.body_text()))?;
+        let Path(id) = Path::<String>::from_request_parts(parts, http).await?;
         let device = DeviceId::parse(&id).map_err(|bad| Problem::bad_request(bad.to_string()))?;
         Ok(Self(DeviceKey::new(caller.tenant, device)))
     }

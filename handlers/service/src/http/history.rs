@@ -61,7 +61,8 @@ pub(super) struct Entry {
 
 impl From<HistoryRow> for Entry {
     fn from(row: HistoryRow) -> Self {
-        let HistoryRow { position, version, kind, received_at, device_time, patch, inverse, stale, ahead } = row;
+        let HistoryRow { position, version, kind, received_at, device_time, patch, inverse, stale, ahead } =
+            row;
         Self { position, version, kind, received_at, device_time, patch, inverse, stale, ahead }
     }
 }

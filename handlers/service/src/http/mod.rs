@@ -93,7 +93,12 @@ impl<T> Page<T> {
 /// All routes, and their description.
 pub fn router(http: Http, body_bytes_max: usize) -> Router {
     let (router, api) = api().split_for_parts();
-    router.merge(console::routes(api)).layer(DefaultBodyLimit::max(body_bytes_max)).with_state(http)
+    router
+        .merge(console::routes(api))
+        .fallback(async || Problem::not_found("no such path; /openapi.json has all that exist"))
+        .method_not_allowed_fallback(async || Problem::method_not_allowed())
+        .layer(DefaultBodyLimit::max(body_bytes_max))
+        .with_state(http)
 }
 
 /// The description of the API as OpenAPI.

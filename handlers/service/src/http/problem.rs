@@ -38,6 +38,20 @@ impl Problem {
         Self::new(StatusCode::BAD_REQUEST, "bad-request", "The request can't be understood", detail)
     }
 
+    /// A request that could not be read, with the status that says why: 400, 413, 415 or 422.
+    pub fn unreadable(status: StatusCode, detail: impl Into<String>) -> Self {
+        match status {
+            StatusCode::PAYLOAD_TOO_LARGE => Self::new(status, "too-large", "A limit is exceeded", detail),
+            _ => Self::new(status, "bad-request", "The request can't be understood", detail),
+        }
+    }
+
+    /// 405: the path exists, but not for this method.
+    pub fn method_not_allowed() -> Self {
+        let detail = "this path doesn't take this method; /openapi.json has all that exist";
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Not with this method", detail)
+    }
+
     /// 401: no key, or an unknown one.
     pub fn unauthorized() -> Self {
         let detail = "send `Authorization: Bearer KEY` with a key made by `statecast key create`";

@@ -1,6 +1,6 @@
 //! Receivers: where notifications go.
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use base64::prelude::{BASE64_STANDARD, Engine};
@@ -13,7 +13,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
 use super::auth::Caller;
-use super::extract::Json;
+use super::extract::{Json, Path};
 use super::problem::Problem;
 use super::{Http, Page};
 

@@ -1,6 +1,6 @@
 //! Rules: who is to be told when a device enters or leaves a query.
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use statecast_state::rule::{CompiledRule, Rule, RuleForm};
@@ -8,7 +8,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
 use super::auth::Caller;
-use super::extract::Json;
+use super::extract::{Json, Path};
 use super::problem::Problem;
 use super::{Http, Page};
 

@@ -38,8 +38,10 @@ struct Asked {
     limit: Option<usize>,
     /// `next_cursor` of the page before.
     cursor: Option<String>,
-    /// A position that the answer must include: wait for it, at most 5 s.
-    after: Option<u64>,
+    /// A position that the answer must include, or `now` for everything that is acknowledged: wait for it, at most
+    /// 5 s.
+    #[serde(default)]
+    after: String,
     /// Fields whose values are to be counted, at most 4, with commas between.
     #[serde(default)]
     facets: String,
@@ -74,8 +76,8 @@ async fn search(
     let sort = Sort::parse(&asked.sort)?;
     let facets: Vec<Field> = Sort::parse(&asked.facets)?.into_iter().map(|key| key.field).collect();
     let limit = asked.limit.unwrap_or(20).clamp(1, PAGE_MAX);
-    if let Some(after) = asked.after {
-        http.search.wait(Position(after), AFTER_WAIT_MAX).await.map_err(|late| {
+    if let Some(after) = after(&asked.after, http.flow.horizon())? {
+        http.search.wait(after, AFTER_WAIT_MAX).await.map_err(|late| {
             Problem::unavailable(format!("the index has not yet reached position {after}: {late}"))
         })?;
     }
@@ -98,6 +100,18 @@ async fn search(
         facets: found.facets.iter().map(counts).collect(),
         position: found.position,
     }))
+}
+
+/// The position to wait for.
+fn after(text: &str, horizon: Position) -> Result<Option<Position>, Problem> {
+    match text {
+        "" => Ok(None),
+        "now" => Ok(Some(horizon)),
+        _ => match text.parse() {
+            Ok(position) => Ok(Some(Position(position))),
+            Err(_) => Err(Problem::bad_request("`after` takes a position, or `now`")),
+        },
+    }
 }
 
 /// The values of a field, most frequent first, and how many more there are.
