@@ -63,7 +63,8 @@ impl Broker {
             last_connection: AtomicU64::new(0),
         });
         hub.tasks.spawn(listener::accept(Arc::clone(&hub), listener));
-        hub.tasks.spawn(router::watch(Arc::clone(&hub), commands));
+        // Not among the tasks that a stop waits for: the connections need it until the last of them is gone.
+        tokio::spawn(router::watch(Arc::clone(&hub), commands));
         hub.tasks.spawn(Arc::clone(&hub).show_gauges());
         Ok(Self(hub))
     }
@@ -123,6 +124,7 @@ impl Broker {
         hub.registry.all().iter().for_each(|peer| peer.stop());
         hub.tasks.close();
         if tokio::time::timeout(deadline, hub.tasks.wait()).await.is_ok() {
+            hub.abandoned.cancel();
             return;
         }
         tracing::warn!(connections = hub.registry.len(), "the broker stops with publishes unacknowledged");
@@ -155,7 +157,7 @@ pub(crate) struct Hub {
     pub(crate) tasks: TaskTracker,
     /// No new connections, no more reading.
     pub(crate) stopping: CancellationToken,
-    /// The orderly stop ran out of time: wait for nothing.
+    /// The stop is over, or ran out of time: wait for nothing.
     pub(crate) abandoned: CancellationToken,
     pub(crate) last_connection: AtomicU64,
 }

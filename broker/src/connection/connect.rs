@@ -31,7 +31,7 @@ const CONNECT_BYTES_MAX: usize = 8 * 1024;
 const CLIENT_ID_BYTES_MAX: usize = 256;
 
 /// A client that was let in and has its CONNACK in the output.
-pub(super) struct Admitted {
+pub(super) struct Welcome {
     pub(super) codec: Codec,
     pub(super) seat: Seat,
     pub(super) wish: Wish,
@@ -60,13 +60,14 @@ impl From<Denied> for Rejected {
 }
 
 /// Hears a client out and lets it in, or tells it why not.
-pub(super) async fn greet(hub: &Arc<Hub>, stream: &mut TcpStream, address: SocketAddr) -> Option<Admitted> {
+pub(super) async fn greet(hub: &Arc<Hub>, stream: &mut TcpStream, address: SocketAddr) -> Option<Welcome> {
     let deadline = Instant::now() + hub.config.connect_timeout;
     let mut codec = Codec::new();
-    let rejected = match hear(stream, &mut codec, deadline).await {
+    let heard = hub.stopping.run_until_cancelled(hear(stream, &mut codec, deadline)).await;
+    let rejected = match heard.unwrap_or(Err(Rejected::Silently("stopping"))) {
         Ok((wish, input)) => match admit(hub, &wish, address, deadline).await {
             Ok(seat) => match codec.send(connack(hub, &wish, &seat)?) {
-                Ok(()) => return Some(Admitted { codec, seat, wish, input }),
+                Ok(()) => return Some(Welcome { codec, seat, wish, input }),
                 Err(_) => Rejected::Silently("connack"),
             },
             Err(rejected) => rejected,
@@ -151,8 +152,9 @@ async fn admit(
         user_name: wish.user_name.clone(),
         password: wish.password.clone(),
     };
-    let admitted =
-        timeout_at(deadline, hub.access.connect(&hello)).await.unwrap_or(Err(Denied::Unavailable))?;
+    let judged = hub.abandoned.run_until_cancelled(timeout_at(deadline, hub.access.connect(&hello))).await;
+    let Some(Ok(judged)) = judged else { return Err(Denied::Unavailable.into()) };
+    let admitted = judged?;
     if let Some(will) = &wish.will {
         match topics::check_topic(&will.topic, &hub.config) {
             Ok(()) if admitted.grants.may_publish(&will.topic) => {}
@@ -180,8 +182,8 @@ async fn take_seat(hub: &Arc<Hub>, client: Arc<Client>, deadline: Instant) -> Re
         seat.predecessor_gone().await;
         hub.deliveries.reserve().await
     };
-    match timeout_at(deadline, entered).await {
-        Ok(Ok(place)) => {
+    match hub.abandoned.run_until_cancelled(timeout_at(deadline, entered)).await {
+        Some(Ok(Ok(place))) => {
             place.send(Delivery {
                 client: Arc::clone(&seat.peer().client),
                 event: Event::Connected,
@@ -190,7 +192,7 @@ async fn take_seat(hub: &Arc<Hub>, client: Arc<Client>, deadline: Instant) -> Re
             });
             Ok(seat)
         }
-        Ok(Err(_)) | Err(_) => {
+        _ => {
             // Whoever waits for this seat in turn must not overtake the one that this seat waited for.
             seat.peer().end(Ending::Stopping);
             seat.vacate_later();

@@ -4,9 +4,10 @@
 //! - [`connect`]: CONNECT and CONNACK, with [`wish`] (what the client asks for) and [`seat`] (its place)
 //! - [`socket`], [`frame`], [`codec`]: bytes, packets, protocol state
 //! - [`read`]: which packets are taken now, and which have to wait
+//! - [`room`]: what a publish needs
 //! - [`publish`], [`subscribe`]: what is done with them
 //! - [`write`]: acknowledgements and letters, with [`packets`]
-//! - [`clock`]: its deadlines
+//! - [`clock`]: its deadlines; [`finish`]: its end
 //!
 //! The task sleeps in one place, [`Session::run`]; all else is done in between without waiting, so a slow
 //! database or subscriber can't keep a client from its PINGRESP. If the task panics, the connection is closed
@@ -19,18 +20,19 @@ mod socket;
 mod frame;
 mod codec;
 mod read;
+mod room;
 mod publish;
 mod subscribe;
 mod write;
 mod packets;
 mod clock;
+mod finish;
 
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
@@ -39,26 +41,25 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use self::clock::Clock;
 use self::codec::Codec;
-use self::connect::Admitted;
-use self::publish::Room;
+use self::connect::Welcome;
 use self::read::Partial;
+use self::room::Room;
 use self::seat::Seat;
 use self::subscribe::{Filtered, Subscribed};
 use self::wish::Will;
 use crate::broker::Hub;
 use crate::ending::Ending;
 use crate::peer::Peer;
-use crate::{Delivery, Event, Receipt, meters};
 
 /// Serves one socket until nothing is left of its connection.
 pub(crate) async fn serve(hub: Arc<Hub>, mut stream: TcpStream, address: SocketAddr) {
     let greeted = AssertUnwindSafe(connect::greet(&hub, &mut stream, address)).catch_unwind();
-    let admitted = match Box::pin(greeted).await {
-        Ok(Some(admitted)) => admitted,
+    let welcome = match Box::pin(greeted).await {
+        Ok(Some(welcome)) => welcome,
         Ok(None) => return,
         Err(_) => return hub.meters.panics.increment(1),
     };
-    let mut session = Box::new(Session::new(hub, stream, address, admitted));
+    let mut session = Box::new(Session::new(hub, stream, address, welcome));
     let ending = match AssertUnwindSafe(session.run()).catch_unwind().await {
         Ok(ending) => ending,
         Err(_) => {
@@ -112,8 +113,8 @@ enum Waited {
 }
 
 impl Session {
-    fn new(hub: Arc<Hub>, stream: TcpStream, address: SocketAddr, admitted: Admitted) -> Self {
-        let Admitted { codec, seat, wish, input } = admitted;
+    fn new(hub: Arc<Hub>, stream: TcpStream, address: SocketAddr, welcome: Welcome) -> Self {
+        let Welcome { codec, seat, wish, input } = welcome;
         let now = Instant::now();
         let clock = Clock::new(&hub.config, wish.keep_alive_s, now);
         let partial = Partial::new(Arc::clone(&hub));
@@ -154,8 +155,8 @@ impl Session {
             let writes = !self.codec.output.is_empty();
             let timed = self.arm(reads);
             let Self { peer, stream, wait, timer, .. } = self;
+            // At random among what is ready: a flood of letters must not keep the client from being heard.
             tokio::select! {
-                biased;
                 () = peer.wake.notified() => {}
                 waited = ready(wait), if wait.is_some() => {
                     self.wait = None;
@@ -230,57 +231,6 @@ impl Session {
             self.clock.heard(now);
         }
         self.clock.expired(now).map_or(Ok(()), Err)
-    }
-
-    /// Tells the client why, and all others that it is gone.
-    async fn finish(mut self: Box<Self>, ending: Ending) {
-        self.log(ending);
-        if let Some(code) = ending.code() {
-            // Only v5 has such a packet, and only once.
-            if let Ok(packet) = packets::disconnect(code) {
-                self.codec.send(packet).ok();
-            }
-        }
-        let mut last_words = std::mem::take(&mut self.codec.output);
-        socket::write(&self.stream, &mut last_words).ok();
-        self.seat.leave_subscriptions();
-        if ending.publishes_will()
-            && let Some(will) = self.will.take()
-        {
-            self.publish_will(will).await;
-        }
-        let hub = Arc::clone(&self.hub);
-        if let Some(Ok(place)) = hub.abandoned.run_until_cancelled(hub.deliveries.reserve()).await {
-            place.send(Delivery {
-                client: Arc::clone(&self.peer.client),
-                event: Event::Disconnected { reason: ending.word() },
-                received_at: SystemTime::now(),
-                receipt: Receipt::unanswered(None),
-            });
-        }
-        let Self { mut stream, seat, .. } = *self;
-        drop(seat);
-        if ending.code().is_some() {
-            socket::say_goodbye(&mut stream, last_words).await;
-        }
-    }
-
-    fn log(&self, ending: Ending) {
-        let client = &self.peer.client;
-        let (address, reason) = (self.address, ending.word());
-        match ending {
-            Ending::Violation(code) => {
-                meters::refused("protocol");
-                tracing::info!(%address, realm = %client.realm, client_id = %client.client_id, ?code, reason);
-            }
-            Ending::Disconnect | Ending::DisconnectWithWill | Ending::Closed | Ending::Stopping => {
-                tracing::debug!(%address, realm = %client.realm, client_id = %client.client_id, reason);
-            }
-            _ => {
-                meters::refused(reason);
-                tracing::info!(%address, realm = %client.realm, client_id = %client.client_id, reason);
-            }
-        }
     }
 }
 

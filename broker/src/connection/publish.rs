@@ -4,15 +4,15 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use futures::FutureExt as _;
 use mqtt_protocol_core::mqtt::packet::{Packet, Property};
 use mqtt_protocol_core::mqtt::result_code::{DisconnectReasonCode as Code, MqttError};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::mpsc::OwnedPermit;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::frame::{PublishHead, publish_head};
-use super::wish::{Will, quality, travelling};
-use super::{Session, Waited, packets};
+use super::room::{Place, Room};
+use super::wish::{quality, travelling};
+use super::{Session, packets};
 use crate::broker::Hub;
 use crate::ending::Ending;
 use crate::meters::Outcome;
@@ -26,29 +26,15 @@ use crate::{Client, Delivery, Event, Publication, QoS, Receipt, Refused};
 /// publishes.
 const UNRELEASED_FACTOR: usize = 4;
 
-/// Room for one publish: its bytes in the total in flight, and a place where it goes.
-pub(super) struct Room {
-    bytes: OwnedSemaphorePermit,
-    place: Place,
-}
-
-/// A place where a publish goes.
-enum Place {
-    /// In the channel of deliveries, for the service's own topics.
-    Delivery(OwnedPermit<Delivery>),
-    /// Among those that wait for the router, for all others.
-    Router(OwnedSemaphorePermit),
-}
-
 /// A publish, the same for both versions.
-struct Published {
-    topic: Arc<str>,
-    payload: Bytes,
-    qos: QoS,
-    packet: u16,
-    dup: bool,
-    retain: bool,
-    properties: Option<Arc<[Property]>>,
+pub(super) struct Published {
+    pub(super) topic: Arc<str>,
+    pub(super) payload: Bytes,
+    pub(super) qos: QoS,
+    pub(super) packet: u16,
+    pub(super) dup: bool,
+    pub(super) retain: bool,
+    pub(super) properties: Option<Arc<[Property]>>,
 }
 
 impl Session {
@@ -114,23 +100,6 @@ impl Session {
         }
         let again = Acknowledgement { packet, qos: QoS::ExactlyOnce, answer: Ok(()) };
         Ok(self.codec.send(packets::acknowledgement(self.codec.version(), self.reasons, &again)?)?)
-    }
-
-    /// Room for a publish of this many bytes, at once or not at all; then it is waited for.
-    fn take_room(&mut self, bytes: usize, own: bool) -> Option<Room> {
-        if let Some(room) = self.room.take() {
-            return Some(room);
-        }
-        let hub = &self.hub;
-        let bytes = share(bytes, hub);
-        if let Ok(bytes) = Arc::clone(&hub.bytes).try_acquire_many_owned(bytes)
-            && let Some(place) = place_at_once(hub, own)
-        {
-            return Some(Room { bytes, place });
-        }
-        let room = wait_for_room(Arc::clone(hub), bytes, own);
-        self.wait = Some(Box::pin(room.map(Waited::Room)));
-        None
     }
 
     /// Hands a publish to whoever makes it durable, or to the router, or refuses it.
@@ -200,28 +169,10 @@ impl Session {
         }
         Ok(self.codec.send(packets::pubcomp(self.codec.version(), packet, known)?)?)
     }
-
-    /// Publishes the will, like any publish of the client. There is nobody left to answer.
-    pub(super) async fn publish_will(&mut self, will: Will) {
-        let Will { topic, payload, qos, retain, properties } = will;
-        let (hub, client) = (&self.hub, &self.peer.client);
-        let bytes = share(topic.len() + payload.len(), hub);
-        let room = wait_for_room(Arc::clone(hub), bytes, hub.config.is_own(&*topic));
-        let Some(Ok(Room { bytes, place })) = hub.abandoned.run_until_cancelled(room).await else { return };
-        let will = Published { topic, payload, qos, packet: 0, dup: false, retain, properties };
-        let receipt = Receipt::unanswered(Some(bytes));
-        match place {
-            Place::Delivery(place) => deliver(hub, client, will, place, receipt),
-            Place::Router(place) if keep(hub, client, &will).is_ok() => {
-                route(hub, client, &will, place, receipt);
-            }
-            Place::Router(_) => hub.meters.publish(qos, Outcome::Refused),
-        }
-    }
 }
 
 /// Hands a publish on one of the service's own topics to whoever makes it durable.
-fn deliver(
+pub(super) fn deliver(
     hub: &Hub,
     client: &Arc<Client>,
     published: Published,
@@ -240,7 +191,7 @@ fn deliver(
 }
 
 /// Notes what has to outlast a publish on a routed topic: the topic itself, and the message if it is retained.
-fn keep(hub: &Hub, client: &Client, published: &Published) -> Result<(), Refused> {
+pub(super) fn keep(hub: &Hub, client: &Client, published: &Published) -> Result<(), Refused> {
     if !hub.router.admits_topic(&client.realm, &published.topic) {
         return Err(Refused::Quota("too many topics".into()));
     }
@@ -251,7 +202,13 @@ fn keep(hub: &Hub, client: &Client, published: &Published) -> Result<(), Refused
 }
 
 /// Hands a publish on any other topic to the router.
-fn route(hub: &Hub, client: &Client, published: &Published, place: OwnedSemaphorePermit, receipt: Receipt) {
+pub(super) fn route(
+    hub: &Hub,
+    client: &Client,
+    published: &Published,
+    place: OwnedSemaphorePermit,
+    receipt: Receipt,
+) {
     hub.meters.publish(published.qos, Outcome::Routed);
     hub.router.publish(&client.realm, &message(client, published), receipt, place);
 }
@@ -265,31 +222,4 @@ fn message(client: &Client, published: &Published) -> Message {
         from: client.connection,
         properties: published.properties.clone(),
     }
-}
-
-/// What a publish takes of the total in flight: never more than all of it, or it would wait for ever.
-fn share(bytes: usize, hub: &Hub) -> u32 {
-    let most = hub.config.bytes_in_flight_max.min(Semaphore::MAX_PERMITS);
-    u32::try_from(bytes.min(most)).unwrap_or(u32::MAX)
-}
-
-fn place_at_once(hub: &Hub, own: bool) -> Option<Place> {
-    if own {
-        hub.deliveries.clone().try_reserve_owned().ok().map(Place::Delivery)
-    } else {
-        Arc::clone(&hub.router.places).try_acquire_owned().ok().map(Place::Router)
-    }
-}
-
-/// Waits for room. An error when nobody takes deliveries any more.
-async fn wait_for_room(hub: Arc<Hub>, bytes: u32, own: bool) -> Result<Room, Ending> {
-    // The place first: what waits for it must not hold bytes that another could use.
-    let place = if own {
-        Place::Delivery(hub.deliveries.clone().reserve_owned().await.map_err(|_| Ending::Stopping)?)
-    } else {
-        let place = Arc::clone(&hub.router.places).acquire_owned().await;
-        Place::Router(place.map_err(|_| Ending::Stopping)?)
-    };
-    let bytes = Arc::clone(&hub.bytes).acquire_many_owned(bytes).await.map_err(|_| Ending::Stopping)?;
-    Ok(Room { bytes, place })
 }

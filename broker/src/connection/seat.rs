@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::broker::Hub;
 use crate::ending::Ending;
+use crate::outbox::Outbox;
 use crate::peer::Peer;
 use crate::router::Feed;
 
@@ -62,6 +63,8 @@ impl Seat {
 impl Drop for Seat {
     fn drop(&mut self) {
         self.leave_subscriptions();
+        // Receipts may keep the peer for as long as an outage lasts.
+        *self.peer.outbox.lock() = Outbox::default();
         self.hub.registry.leave(&self.peer);
         self.peer.gone.cancel();
     }

@@ -14,7 +14,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::Commands;
-use super::pump::{Command, HandBack, Pump};
+use super::command::{Command, HandBack};
+use super::pump::Pump;
 use crate::broker::Hub;
 
 /// How often a canary is sent.
@@ -89,7 +90,7 @@ async fn serve(hub: &Arc<Hub>, todo: HandBack) -> End {
         return End::Hopeless("the router can't be started");
     };
     tokio::select! {
-        () = hub.stopping.cancelled() => return End::Over,
+        () = hub.abandoned.cancelled() => return End::Over,
         handed_back = &mut hand_back => return ended(handed_back.ok().flatten()),
         () = canary_is_lost(hub, canaries) => {}
     }

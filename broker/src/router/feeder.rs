@@ -6,7 +6,7 @@ use rumqttd::Notification;
 use rumqttd::local::LinkRx;
 use tokio::sync::mpsc;
 
-use super::pump::Command;
+use super::command::Command;
 use super::{Feed, Message};
 use crate::QoS;
 use crate::outbox::Letter;

@@ -18,13 +18,21 @@ async fn refusals_have_the_right_code() {
 
 #[tokio::test]
 async fn a_panic_ends_one_connection_only() {
-    let door = Door::open(config()).await;
+    let mut door = Door::open(config()).await;
     let mut other = door.client("other").await;
+    assert_eq!(door.presence().await, "other connected");
     let mut raw = Raw::new(&door.broker).await;
     raw.send(&connect_packet(&Connect { password: "panic", ..Connect::default() })).await;
     raw.ended(None).await;
+    let mut raw = door.client5("c").await;
+    raw.subscribe(&[("devices/c/desired", 0)]).await;
+    raw.publish("devices/panic", "x", 1, 1).await;
+    raw.ended(Some(0x80)).await;
+    assert_eq!(door.presence().await, "c connected");
+    assert_eq!(door.presence().await, "c failed");
     other.nothing_came().await;
-    assert_eq!(door.broker.connections(), 1);
+    assert_eq!((door.broker.connections(), door.broker.bytes_in_flight()), (1, 0));
+    assert!(!door.broker.has_subscriber("r", "devices/c/desired"));
 }
 
 #[tokio::test]

@@ -1,5 +1,5 @@
 //! The broker as its clients see it: over a socket, with packets written by hand.
-#![allow(clippy::unwrap_used, unreachable_pub, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::print_stdout, unreachable_pub, missing_docs)]
 
 mod support;
 mod connecting;

@@ -201,3 +201,29 @@ async fn over_the_limit_a_client_is_told_so() {
         assert_eq!(second.try_connect(Connect { v5, ..Connect::default() }).await.body[1], code);
     }
 }
+
+#[tokio::test]
+async fn a_stop_waits_for_what_the_router_has() {
+    let door = Door::open(config()).await;
+    let mut client = door.client("c").await;
+    for id in 1..=100 {
+        client.publish("chat", "x", 1, id).await;
+    }
+    client.ack(PUBACK).await;
+    tokio::time::timeout(PATIENCE / 2, door.broker.stop(PATIENCE))
+        .await
+        .expect("it doesn't need its deadline");
+    assert_eq!(door.broker.bytes_in_flight(), 0);
+}
+
+#[tokio::test]
+async fn a_stop_does_not_wait_for_who_says_nothing() {
+    let door = Door::open(config()).await;
+    let mut silent = Raw::new(&door.broker).await;
+    // Accepted, because this one behind it is.
+    door.client("c").await.nothing_came().await;
+    tokio::time::timeout(PATIENCE / 2, door.broker.stop(PATIENCE))
+        .await
+        .expect("it doesn't need its deadline");
+    silent.ended(None).await;
+}
