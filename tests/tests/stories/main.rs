@@ -1,4 +1,25 @@
 //! What Statecast promises, a story a file.
 
 mod first_message;
+mod desired;
+mod credentials;
+mod access;
 mod bad_input;
+mod bad_requests;
+mod cli;
+mod clients;
+mod readme;
+mod demo;
+mod console;
+
+// Faults, and what holds whatever happens.
+mod agreement;
+mod acknowledgement;
+mod order;
+mod killed;
+mod outage;
+mod stopping;
+mod push_kill;
+mod index;
+mod bounded;
+mod nothing_runs;
