@@ -80,6 +80,9 @@ impl Pace {
 /// What is measured when nothing is said, in this order; the first needs to be, for all that depends on it.
 const PARTS: [&str; 5] = ["throughput", "searches", "pushes", "connections", "burst"];
 
+/// For who wants to look at the service with a profiler; measures nothing.
+const FLOOD: &str = "flood";
+
 #[tokio::main]
 async fn main() -> Result<()> {
     let mut quick = false;
@@ -87,8 +90,10 @@ async fn main() -> Result<()> {
     for argument in std::env::args().skip(1) {
         match argument.as_str() {
             "--quick" => quick = true,
-            part if PARTS.contains(&part) => parts.push(argument),
-            other => bail!("unknown argument {other:?}: there is --quick, and the parts are {PARTS:?}"),
+            part if part == FLOOD || PARTS.contains(&part) => parts.push(argument),
+            other => bail!(
+                "unknown argument {other:?}: there is --quick, and the parts are {PARTS:?} and {FLOOD:?}"
+            ),
         }
     }
     let wanted = |part: &str| parts.is_empty() || parts.iter().any(|named| named == part);
@@ -101,6 +106,9 @@ async fn main() -> Result<()> {
         let (measured, service) = throughput::measure(&pace, &mut results).await?;
         durable = measured;
         latency::measure(&pace, durable / 2.0, &service, &mut results).await?;
+    }
+    if parts.iter().any(|part| part == FLOOD) {
+        throughput::flood(&pace).await?;
     }
     if wanted("searches") || wanted("pushes") {
         let service = stage::fleet().await?;

@@ -69,6 +69,27 @@ pub(crate) async fn measure(pace: &Pace, results: &mut Results) -> Result<(f64, 
     Ok((durable, service))
 }
 
+/// Keeps a service under full load, and says which processes to look at.
+///
+/// # Errors
+/// When anything fails.
+pub(crate) async fn flood(pace: &Pace) -> Result<()> {
+    let service = stage::fleet().await?;
+    let (postgres, _) = database::find(service.dir())?;
+    println!("full load: service {}, PostgreSQL {postgres}, HTTP {}", service.pid(), service.http);
+    for with_id in [None, Some(1)] {
+        for _ in 0..pace.rounds {
+            let turn = turn(&service, pace, with_id).await?;
+            let [service_us, postgres_us, _] = turn.cost_us;
+            let per_s = turn.per_s;
+            println!(
+                "{per_s:.0}/s, service {service_us:.1} us, PostgreSQL {postgres_us:.1} us, ids {with_id:?}"
+            );
+        }
+    }
+    Ok(())
+}
+
 async fn turn(service: &Service, pace: &Pace, id_of_run: Option<u32>) -> Result<Turn> {
     let load = Load::start(&service.mqtt, stage::DEVICES, id_of_run)?;
     load.rate(FLOOD);
