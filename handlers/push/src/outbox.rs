@@ -6,9 +6,8 @@ use std::time::Duration;
 use anyhow::{Context, anyhow};
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use statecast_state::rule::Receiver;
-use statecast_state::{Push, TenantId, Timestamp};
-use uuid::Uuid;
+use statecast_state::Timestamp;
+pub use statecast_state::push::{Claimed, Finished, Outcome};
 
 /// The outbox. An error of any call is waited out and the call repeated; a call may be cut off after
 /// [`CALL_SECONDS_MAX`], and must then have done either all of its work or nothing.
@@ -23,62 +22,6 @@ pub trait Outbox: Send + Sync + 'static {
     /// When the next row can be claimed: the earliest next attempt or end of a lease, in the past when one
     /// is due; none when no row waits.
     fn next_due(&self) -> BoxFuture<'_, anyhow::Result<Option<Timestamp>>>;
-}
-
-/// A row of the outbox that is ours to send while its lease lasts.
-#[derive(Debug, Clone)]
-pub struct Claimed {
-    /// Whose.
-    pub tenant: TenantId,
-    /// What to tell.
-    pub push: Push,
-    /// Whom, as it is now.
-    pub receiver: Receiver,
-    /// Which attempt this is; 1 is the first.
-    pub attempt: u32,
-}
-
-/// What became of a claimed row.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finished {
-    /// Whose.
-    pub tenant: TenantId,
-    /// Which push.
-    pub id: Uuid,
-    /// What became of it.
-    pub outcome: Outcome,
-}
-
-/// What became of a push. The texts are of one line, without control characters, and short.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
-    /// The receiver accepted it; for a live receiver, it was handed to those who follow.
-    Delivered {
-        /// The HTTP status, 200-299.
-        status: u16,
-    },
-    /// The attempt failed: the next one is at this time.
-    Retry {
-        /// When; before the deadline of the push.
-        at: Timestamp,
-        /// Why it failed.
-        error: String,
-    },
-    /// It was not tried, for want of room or because the service stops: the attempt doesn't count.
-    Postponed {
-        /// When to claim it again.
-        at: Timestamp,
-    },
-    /// It is given up.
-    Dead {
-        /// Why.
-        error: String,
-    },
-    /// The receiver said that it is gone (410): it is to be disabled, and all its pushes are dead.
-    ReceiverGone {
-        /// What it said.
-        error: String,
-    },
 }
 
 /// Longest that a call of the outbox may take, in seconds.

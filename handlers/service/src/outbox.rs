@@ -8,7 +8,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use statecast_push::outbox as push;
 use statecast_state::{TenantId, Timestamp};
-use statecast_store::{Store, outbox as store};
+use statecast_store::Store;
 
 use crate::rulebook::Rulebook;
 
@@ -30,8 +30,7 @@ impl Outbox {
             .filter(|result| matches!(result.outcome, push::Outcome::ReceiverGone { .. }))
             .map(|result| result.tenant.clone())
             .collect();
-        let rows: Vec<store::Finished> = results.into_iter().map(row).collect();
-        self.store.finish(&rows).await?;
+        self.store.finish(&results).await?;
         for tenant in gone {
             self.rulebook.reload(&tenant).await?;
         }
@@ -39,30 +38,9 @@ impl Outbox {
     }
 }
 
-fn row(result: push::Finished) -> store::Finished {
-    let outcome = match result.outcome {
-        push::Outcome::Delivered { status } => store::Outcome::Delivered { status },
-        push::Outcome::Retry { at, error } => store::Outcome::Retry { at, error },
-        push::Outcome::Postponed { at } => store::Outcome::Postponed { at },
-        push::Outcome::Dead { error } => store::Outcome::Dead { error },
-        push::Outcome::ReceiverGone { error } => store::Outcome::ReceiverGone { error },
-    };
-    store::Finished { tenant: result.tenant, id: result.id, outcome }
-}
-
 impl push::Outbox for Outbox {
     fn claim(&self, limit: usize, lease: Duration) -> BoxFuture<'_, Result<Vec<push::Claimed>>> {
-        async move {
-            let rows = self.store.claim(limit, lease).await?;
-            let claimed = rows.into_iter().map(|row| push::Claimed {
-                tenant: row.tenant,
-                push: row.push,
-                receiver: row.receiver,
-                attempt: row.attempt,
-            });
-            Ok(claimed.collect())
-        }
-        .boxed()
+        async move { Ok(self.store.claim(limit, lease).await?) }.boxed()
     }
 
     fn finish(&self, results: Vec<push::Finished>) -> BoxFuture<'_, Result<()>> {

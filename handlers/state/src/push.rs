@@ -1,9 +1,11 @@
-//! What a person is to be told, and where: one row of the outbox, written with the change that caused it.
+//! What a person is to be told, and where: one row of the outbox, written with the change that caused it; and what
+//! becomes of it.
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{DeviceId, Position, Timestamp};
+use crate::rule::Receiver;
+use crate::{DeviceId, Position, TenantId, Timestamp};
 
 /// One notification for one receiver. Its id is what receivers drop repeats by.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -24,4 +26,60 @@ pub struct Push {
     pub created_at: Timestamp,
     /// After this moment it is given up.
     pub deadline: Timestamp,
+}
+
+/// A row of the outbox that is ours to send while its lease lasts.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Claimed {
+    /// Whose.
+    pub tenant: TenantId,
+    /// What to tell.
+    pub push: Push,
+    /// Whom, as it is now.
+    pub receiver: Receiver,
+    /// Which attempt this is; 1 is the first.
+    pub attempt: u32,
+}
+
+/// What became of a claimed row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finished {
+    /// Whose.
+    pub tenant: TenantId,
+    /// Which push.
+    pub id: Uuid,
+    /// What became of it.
+    pub outcome: Outcome,
+}
+
+/// What became of a push. The texts are of one line, without control characters, and short.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// The receiver accepted it; for a live receiver, it was handed to those who follow.
+    Delivered {
+        /// The HTTP status, 200-299.
+        status: u16,
+    },
+    /// The attempt failed: the next one is at this time.
+    Retry {
+        /// When; before the deadline of the push.
+        at: Timestamp,
+        /// Why it failed.
+        error: String,
+    },
+    /// It was not tried, for want of room or because the service stops: the attempt doesn't count.
+    Postponed {
+        /// When to claim it again.
+        at: Timestamp,
+    },
+    /// It is given up.
+    Dead {
+        /// Why.
+        error: String,
+    },
+    /// The receiver said that it is gone (410): it is to be disabled, and all its pushes are dead.
+    ReceiverGone {
+        /// What it said.
+        error: String,
+    },
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use sqlx::postgres::PgRow;
 use sqlx::types::Json;
 use sqlx::{Connection, Row};
-use statecast_state::rule::Receiver;
+use statecast_state::push::{Claimed, Finished, Outcome};
 use statecast_state::{DeviceId, Position, Push, TenantId, Timestamp};
 use uuid::Uuid;
 
@@ -17,62 +17,6 @@ use crate::receivers::{disable, read_named};
 use crate::rows::{Columns, limit, signed, storable};
 use crate::store::deadline;
 use crate::{Store, StoreError};
-
-/// A push that is ours to deliver while the lease lasts.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Claimed {
-    /// Whose.
-    pub tenant: TenantId,
-    /// What to deliver.
-    pub push: Push,
-    /// Whom to; enabled.
-    pub receiver: Receiver,
-    /// Which attempt this is; 1 is the first.
-    pub attempt: u32,
-}
-
-/// What became of a push that was claimed.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Finished {
-    /// Whose.
-    pub tenant: TenantId,
-    /// Which push.
-    pub id: Uuid,
-    /// What became of it.
-    pub outcome: Outcome,
-}
-
-/// What became of an attempt.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
-    /// Accepted, with this status.
-    Delivered {
-        /// As in HTTP.
-        status: u16,
-    },
-    /// To be tried again.
-    Retry {
-        /// When.
-        at: Timestamp,
-        /// Why it failed.
-        error: String,
-    },
-    /// Not tried at all: the attempt that its claim counted is taken back.
-    Postponed {
-        /// When it can be claimed again.
-        at: Timestamp,
-    },
-    /// Given up.
-    Dead {
-        /// Why.
-        error: String,
-    },
-    /// The receiver wants nothing more: it is disabled, and all that waits for it is given up.
-    ReceiverGone {
-        /// Why.
-        error: String,
-    },
-}
 
 /// Where a push stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]

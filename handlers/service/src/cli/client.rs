@@ -68,9 +68,10 @@ pub(super) struct SearchArgs {
     #[command(flatten)]
     remote: Remote,
     /// The query, e.g. `battery:<20 -site:lab`
+    #[arg(allow_hyphen_values = true)]
     query: String,
     /// Fields to sort by, e.g. `-battery,id`
-    #[arg(long, default_value = "")]
+    #[arg(long, default_value = "", allow_hyphen_values = true)]
     sort: String,
     /// Devices at most
     #[arg(long, default_value_t = 20)]
@@ -82,6 +83,7 @@ pub(super) struct TailArgs {
     #[command(flatten)]
     remote: Remote,
     /// Only what enters, leaves or changes within this query
+    #[arg(allow_hyphen_values = true)]
     query: Option<String>,
 }
 

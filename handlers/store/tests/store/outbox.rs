@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use statecast_state::push::{Finished, Outcome};
 use statecast_state::rule::{Receiver, ReceiverKind};
 use statecast_state::{Push, TenantId};
-use statecast_store::outbox::{Finished, Outcome, PushFilter, PushState};
+use statecast_store::outbox::{PushFilter, PushState};
 use statecast_store::{Batch, Store};
 use uuid::Uuid;
 
