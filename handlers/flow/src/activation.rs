@@ -28,20 +28,17 @@ const LOST_MAX: usize = 20;
 /// Empties the mailbox of a device.
 pub(crate) async fn run(shared: Arc<Shared>, key: DeviceKey) {
     let abandon = Abandon { shared: &shared, key: &key };
-    let known = match shared.twins.take(&key) {
+    let mut known = match shared.twins.take(&key) {
         Some(known) => Some(known),
         None => shared.loader.load(&key).await,
     };
-    let Some(mut known) = known else { return };
-    loop {
-        let last = || shared.twins.put(&key, known.clone());
-        let Some(requests) = shared.mailboxes.take(&key, TAKE_MAX, last) else { break };
-        match apply(&shared, &key, known, requests).await {
-            Some(next) => known = next,
-            None => return,
+    while let Some(now) = known.take() {
+        // Either there are requests to apply, or what is known goes back to where it came from.
+        match shared.mailboxes.take(&key, TAKE_MAX, now, |last| shared.twins.put(&key, last)) {
+            Some((requests, now)) => known = apply(&shared, &key, now, requests).await,
+            None => return std::mem::forget(abandon),
         }
     }
-    std::mem::forget(abandon);
 }
 
 /// Closes the mailbox when the task ends without having emptied it.
@@ -63,7 +60,7 @@ async fn apply(shared: &Shared, key: &DeviceKey, mut known: Known, requests: Vec
     let mut waiting = requests;
     let mut lost = 0;
     loop {
-        let Staged { changes, dead_letters, fates, known: next } =
+        let Staged { changes, dead_letters, fates, twin, remembered } =
             Stage::new(shared, key, &known).run(&waiting, lost >= LOST_MAX);
         let changed = changes.len();
         let verdict = if changes.is_empty() && dead_letters.is_empty() {
@@ -74,7 +71,11 @@ async fn apply(shared: &Shared, key: &DeviceKey, mut known: Known, requests: Vec
         match verdict {
             Verdict::Committed(committed) => {
                 answer(shared, waiting, fates, &committed);
-                return Some(next);
+                known.twin = twin;
+                for (id, received_at) in remembered {
+                    known.recent.remember(id, received_at);
+                }
+                return Some(known);
             }
             Verdict::Lost => {
                 lost += 1;

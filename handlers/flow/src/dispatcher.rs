@@ -34,18 +34,25 @@ impl Mailboxes {
         true
     }
 
-    /// Takes up to `max` requests, oldest first. When there are none, `last` is run, the mailbox is closed, and
-    /// the task must end: the next post asks for a new one, which sees what `last` did.
-    pub fn take(&self, key: &DeviceKey, max: usize, last: impl FnOnce()) -> Option<Vec<Request>> {
+    /// Takes up to `max` requests, oldest first, and gives back `held`. When there are none, `last` is run with
+    /// it, the mailbox is closed, and the task must end: the next post asks for a new one, which sees what `last`
+    /// did.
+    pub fn take<Held>(
+        &self,
+        key: &DeviceKey,
+        max: usize,
+        held: Held,
+        last: impl FnOnce(Held),
+    ) -> Option<(Vec<Request>, Held)> {
         let mut waiting = self.waiting.lock();
         let mailbox = waiting.get_mut(key)?;
         if mailbox.is_empty() {
-            last();
+            last(held);
             waiting.remove(key);
             return None;
         }
         let count = mailbox.len().min(max);
-        Some(mailbox.drain(..count).collect())
+        Some((mailbox.drain(..count).collect(), held))
     }
 
     /// Closes the mailbox of a task that died.

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use metrics::counter;
-use statecast_state::{Change, DeviceKey, Position, Refusal, Report, Twin};
+use statecast_state::{Change, DeviceKey, MessageId, Position, Refusal, Report, Timestamp, Twin};
 use statecast_store::DeadLetter;
 use tracing::error;
 
-use crate::cache::Known;
+use crate::cache::{Known, Recent};
 use crate::decode;
 use crate::flow::Shared;
 use crate::handlers::{self, Context, Draft, Handler};
@@ -25,8 +25,10 @@ pub(super) struct Staged {
     pub(super) dead_letters: Vec<DeadLetter>,
     /// One for each request.
     pub(super) fates: Vec<Fate>,
-    /// What will be known of the device once it is committed.
-    pub(super) known: Known,
+    /// The twin once they are committed.
+    pub(super) twin: Option<Arc<Twin>>,
+    /// The idempotency keys of the changes.
+    pub(super) remembered: Vec<(MessageId, Timestamp)>,
 }
 
 /// What becomes of a request once everything before it is durable.
@@ -53,16 +55,27 @@ impl Fate {
 pub(super) struct Stage<'a> {
     shared: &'a Shared,
     key: &'a DeviceKey,
-    known: Known,
+    /// The keys of the messages before these.
+    recent: &'a Recent,
+    twin: Option<Arc<Twin>>,
+    remembered: Vec<(MessageId, Timestamp)>,
     changes: Vec<Change>,
     dead_letters: Vec<DeadLetter>,
     counted: Vec<(&'static str, Counts)>,
 }
 
 impl<'a> Stage<'a> {
-    pub(super) fn new(shared: &'a Shared, key: &'a DeviceKey, known: &Known) -> Self {
-        let known = known.clone();
-        Self { shared, key, known, changes: Vec::new(), dead_letters: Vec::new(), counted: Vec::new() }
+    pub(super) fn new(shared: &'a Shared, key: &'a DeviceKey, known: &'a Known) -> Self {
+        Self {
+            shared,
+            key,
+            recent: &known.recent,
+            twin: known.twin.clone(),
+            remembered: Vec::new(),
+            changes: Vec::new(),
+            dead_letters: Vec::new(),
+            counted: Vec::new(),
+        }
     }
 
     /// Stages requests in order; all are refused when `give_up`.
@@ -81,7 +94,8 @@ impl<'a> Stage<'a> {
             fates.push(fate);
         }
         self.shared.meter.add(&self.key.tenant, &self.counted);
-        Staged { changes: self.changes, dead_letters: self.dead_letters, fates, known: self.known }
+        let Self { changes, dead_letters, twin, remembered, .. } = self;
+        Staged { changes, dead_letters, fates, twin, remembered }
     }
 
     fn request(&mut self, ask: &Ask) -> Result<Fate, Refusal> {
@@ -95,13 +109,13 @@ impl<'a> Stage<'a> {
     }
 
     fn report(&mut self, report: &Report) -> Result<Fate, Refusal> {
-        if report.message.is_some_and(|id| self.known.recent.contains(id)) {
+        if report.message.is_some_and(|id| self.applied(id)) {
             counter!("statecast_repeated_messages_total").increment(1);
-            return Ok(Fate::Unchanged(self.known.twin.clone()));
+            return Ok(Fate::Unchanged(self.twin.clone()));
         }
         let draft = self.handle(report)?;
-        let Some(kind) = draft.kind else { return Ok(Fate::Unchanged(self.known.twin.clone())) };
-        let version = self.known.twin.as_ref().map_or(0, |twin| twin.version);
+        let Some(kind) = draft.kind else { return Ok(Fate::Unchanged(self.twin.clone())) };
+        let version = self.twin.as_ref().map_or(0, |twin| twin.version);
         let after = draft.twin.map(|mut twin| {
             twin.version = version + 1;
             Arc::new(twin)
@@ -122,11 +136,14 @@ impl<'a> Stage<'a> {
             message: report.message,
             pushes: draft.pushes,
         });
-        self.known.twin = after;
-        if let Some(id) = report.message {
-            self.known.recent.remember(id, report.received_at);
-        }
+        self.twin = after;
+        self.remembered.extend(report.message.map(|id| (id, report.received_at)));
         Ok(Fate::Changed(self.changes.len() - 1))
+    }
+
+    /// Whether a message with this key was applied before, or is about to be.
+    fn applied(&self, id: MessageId) -> bool {
+        self.recent.contains(id) || self.remembered.iter().any(|(known, _)| *known == id)
     }
 
     /// Sends a report through its handlers. A handler that panics may have left the draft half done, so the
@@ -134,7 +151,7 @@ impl<'a> Stage<'a> {
     fn handle(&mut self, report: &Report) -> Result<Draft, Refusal> {
         let mut failed = "";
         for _ in 0..TRIES {
-            let mut draft = Draft::new(self.known.twin.clone());
+            let mut draft = Draft::new(self.twin.clone());
             match handlers::of(&report.body)
                 .iter()
                 .try_for_each(|handler| self.invoke(*handler, report, &mut draft))
