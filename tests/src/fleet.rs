@@ -88,7 +88,7 @@ impl Fleet {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         let tally = self.verify().await?;
-        println!("{tally:?}");
+        eprintln!("{tally:?}");
         ensure!(tally.acked > 0, "nothing was acknowledged: {}", self.said());
         ensure!(tally.acked == tally.published, "not all was acknowledged: {tally:?} {}", self.said());
         Ok(tally)

@@ -23,9 +23,7 @@ async fn nothing_is_acknowledged_before_the_database_has_it() -> Result<()> {
             // Once with what is known of the device in memory, and once when it has to be read first.
             for known in [true, false] {
                 let device = format!("{version:?}-{qos}-{known}").to_lowercase();
-                waits_for_the_commit(&service, version, qos, known, &device)
-                    .await
-                    .with_context(|| format!("{device}"))?;
+                waits_for_the_commit(&service, version, qos, known, &device).await.context(device)?;
             }
         }
     }

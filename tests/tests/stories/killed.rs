@@ -22,7 +22,7 @@ async fn twenty_kills_lose_nothing() -> Result<()> {
     // The moments can be repeated: STATECAST_SEED=…
     let seed =
         std::env::var("STATECAST_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(rand::random);
-    println!("seed {seed}");
+    eprintln!("seed {seed}");
     let mut chance = StdRng::seed_from_u64(seed);
     let mut service = Service::start()?;
     let devices = DEVICES.to_string();
@@ -34,7 +34,7 @@ async fn twenty_kills_lose_nothing() -> Result<()> {
         service.kill()?;
         longest = longest.max(service.restart()?);
     }
-    println!("the longest of {KILLS} starts took {longest:?}");
+    eprintln!("the longest of {KILLS} starts took {longest:?}");
     let tally = fleet.finish().await?;
     ensure!(tally.redelivered > 0, "no kill hit a message on its way: this proves nothing");
     ensure!(tally.acked > 5_000, "too little was published to prove anything: {tally:?}");

@@ -56,7 +56,7 @@ async fn each_push_arrives_under_one_id() -> Result<()> {
     let waiting = wait_for_none(&api).await;
     let told = told.lock().expect("no panic");
     let again: usize = told.accepted.values().flat_map(HashMap::values).map(|times| times - 1).sum();
-    println!("{} calls, {again} of them for what had been accepted before", told.calls);
+    eprintln!("{} calls, {again} of them for what had been accepted before", told.calls);
     for (device, ids) in &told.accepted {
         ensure!(ids.len() == 1, "{device} was told under {} ids", ids.len());
     }

@@ -28,11 +28,11 @@ async fn a_stop_under_load_is_quick_and_loses_nothing() -> Result<()> {
         let begun = Instant::now();
         ensure!(service.stop()?, "it says that something went wrong");
         let took = begun.elapsed();
-        println!("stopped in {took:?}");
+        eprintln!("stopped in {took:?}");
         ensure!(took < STOP_MAX, "the stop took {took:?}");
         ensure!(!database.iter().any(|pid| alive(*pid)), "it left its database behind");
         let took = service.restart()?;
-        println!("started in {took:?}");
+        eprintln!("started in {took:?}");
         ensure!(took < START_MAX, "the start took {took:?}");
         ready(&service.api()).await.with_context(|| format!("round {round}"))?;
     }
