@@ -14,14 +14,16 @@ use tracing::{debug, warn};
 
 use crate::cache::Known;
 use crate::committer::Verdict;
+use crate::dispatcher::Limits;
 use crate::flow::Shared;
 use crate::request::{Answer, Applied, Ask, Request};
 use stage::{Fate, Stage, Staged};
 
 mod stage;
 
-/// Requests of one device that are committed together, at most.
-const TAKE_MAX: usize = 100;
+/// What is committed together of one device. A change takes several times the memory of its payload, and many
+/// devices may have a backlog at the same time.
+const TAKE_MAX: Limits = Limits { count: 100, bytes: 128 * 1024 };
 /// Lost guards after which a message is given up.
 const LOST_MAX: usize = 20;
 

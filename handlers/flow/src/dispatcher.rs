@@ -15,6 +15,15 @@ use statecast_state::DeviceKey;
 
 use crate::Request;
 
+/// How much is taken at once.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Requests, at most.
+    pub count: usize,
+    /// Bytes of their payloads from which on the others wait. One request is always taken.
+    pub bytes: usize,
+}
+
 /// What waits, by device. A device has an entry exactly while a task works for it.
 #[derive(Default)]
 pub struct Mailboxes {
@@ -34,13 +43,13 @@ impl Mailboxes {
         true
     }
 
-    /// Takes up to `max` requests, oldest first, and gives back `held`. When there are none, `last` is run with
-    /// it, the mailbox is closed, and the task must end: the next post asks for a new one, which sees what `last`
-    /// did.
+    /// Takes requests, oldest first, and gives back `held`: at most `max.count` of them, and none any more once
+    /// their payloads have `max.bytes` together. When there are none, `last` is run with it, the mailbox is closed,
+    /// and the task must end: the next post asks for a new one, which sees what `last` did.
     pub fn take<Held>(
         &self,
         key: &DeviceKey,
-        max: usize,
+        max: Limits,
         held: Held,
         last: impl FnOnce(Held),
     ) -> Option<(Vec<Request>, Held)> {
@@ -51,7 +60,14 @@ impl Mailboxes {
             waiting.remove(key);
             return None;
         }
-        let count = mailbox.len().min(max);
+        let mut bytes = 0;
+        let is_enough = |request: &Request| {
+            let before = bytes;
+            bytes += request.payload_bytes();
+            before >= max.bytes
+        };
+        let most = mailbox.len().min(max.count);
+        let count = mailbox.iter().take(most).position(is_enough).unwrap_or(most);
         Some((mailbox.drain(..count).collect(), held))
     }
 
@@ -65,5 +81,42 @@ impl Mailboxes {
     /// Devices that have something to do.
     pub fn active(&self) -> usize {
         self.waiting.lock().len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::request::{Answer, Ask, Channel, Message};
+    use statecast_state::{DeviceId, TenantId, Timestamp};
+
+    fn request(payload_bytes: usize) -> Request {
+        let message = Message {
+            channel: Channel::State,
+            topic: "devices/a/state".into(),
+            payload: vec![b'x'; payload_bytes].into(),
+            received_at: Timestamp::from_micros(0),
+        };
+        Request { ask: Ask::Message(message), answer: Answer::Nobody }
+    }
+
+    #[test]
+    fn takes_in_order_within_both_limits_and_never_nothing() {
+        let mailboxes = Mailboxes::default();
+        let key = DeviceKey::new(TenantId::default(), DeviceId::parse("a").unwrap());
+        let sizes = [500, 10, 11, 12, 90, 20, 1];
+        let started: Vec<bool> = sizes.iter().map(|size| mailboxes.post(&key, request(*size))).collect();
+        assert_eq!(started, [true, false, false, false, false, false, false], "one task is enough");
+        let take = || {
+            let taken = mailboxes.take(&key, Limits { count: 3, bytes: 100 }, (), drop);
+            taken.map(|(requests, ())| requests.iter().map(Request::payload_bytes).collect::<Vec<_>>())
+        };
+        assert_eq!(take(), Some(vec![500]), "one that is larger than the limit is taken by itself");
+        assert_eq!(take(), Some(vec![10, 11, 12]));
+        assert_eq!(take(), Some(vec![90, 20]));
+        assert_eq!(take(), Some(vec![1]));
+        assert_eq!(take(), None);
+        assert_eq!(mailboxes.active(), 0);
     }
 }

@@ -16,6 +16,16 @@ pub struct Request {
     pub answer: Answer,
 }
 
+impl Request {
+    /// Bytes of a payload that is still to be decoded.
+    pub fn payload_bytes(&self) -> usize {
+        match &self.ask {
+            Ask::Report(_) => 0,
+            Ask::Message(message) => message.payload.len(),
+        }
+    }
+}
+
 /// What is asked of a twin: ready to be applied, or still as it came from the device.
 pub enum Ask {
     /// Decoded, because it didn't come over MQTT.
