@@ -16,6 +16,7 @@ pub mod wait;
 pub mod database;
 pub mod fleet;
 pub mod wire;
+mod packet;
 pub mod events;
 pub mod hook;
 pub mod command;

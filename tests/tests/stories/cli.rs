@@ -122,6 +122,8 @@ async fn devices_search_and_index() -> Result<()> {
     ensure!(cli(&["index", "rebuild"]).await?.ok()?.contains("made anew"));
     let found = cli(&["search", "tags.site:roof", "--sort", "-id"]).await?.ok()?;
     ensure!(found.starts_with("m-3 ") && found.ends_with("1 found\n"), "{found}");
+    let others = cli(&["search", "-tags.site:roof", "--limit", "1"]).await?.ok()?;
+    ensure!(others.starts_with("m-1 ") && others.ends_with("2 found\n"), "{others}");
     failed(&cli(&["search", "battery<20"]).await?, 1, &["400", "column 8", "colon"])?;
     let printed: Value = serde_json::from_str(&statecast(&["openapi"]).await?.ok()?)?;
     ensure!(
