@@ -11,7 +11,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 /// Less than this part of the processors is taken by others when it is quiet.
 const QUIET: f64 = 0.15;
 /// How long is waited for quiet.
-const QUIET_WAIT_MAX: Duration = Duration::from_secs(30);
+const QUIET_WAIT_MAX: Duration = Duration::from_secs(10);
 /// How long the machine is looked at.
 const LOOK: Duration = Duration::from_secs(1);
 /// Ticks of a processor in a second, as Linux counts them for programs.
