@@ -44,6 +44,6 @@ deps-run:
 deps-test: deps-run
 	@command -v mosquitto_pub >/dev/null || tests/deps.sh mosquitto-clients
 	@command -v chromedriver >/dev/null || tests/deps.sh chromium chromium-driver
-	@command -v python3 >/dev/null || tests/deps.sh python3 python3-pip
+	@python3 -m pip --version >/dev/null 2>&1 || tests/deps.sh python3 python3-pip
 	@command -v npm >/dev/null || tests/deps.sh nodejs npm
 	@tests/clients/install.sh $(CLIENTS)

@@ -97,7 +97,7 @@ pub struct Retention {
 }
 
 /// Telling people.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Push {
     /// Webhooks may go to private and loopback addresses.
@@ -152,12 +152,6 @@ impl Default for Limits {
 impl Default for Retention {
     fn default() -> Self {
         Self { history_days: 0, dead_letter_bytes_max: 64 * 1024 * 1024, delivery_days: 30 }
-    }
-}
-
-impl Default for Push {
-    fn default() -> Self {
-        Self { allow_private_addresses: false }
     }
 }
 

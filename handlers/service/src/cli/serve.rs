@@ -46,7 +46,8 @@ pub(super) async fn run(config: Config) -> Result<()> {
     // Before anything else, so that a signal while starting isn't lost.
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
-    let app = Application::start(&config).await?;
+    // Boxed: its state while starting is large, and only needed then.
+    let app = Box::pin(Application::start(&config)).await?;
     info!(mqtt = %app.mqtt, http = %app.http, dev = config.dev, "ready");
     // For programs that start us, with port 0 above all.
     say(&format!("ready mqtt={} http={}", app.mqtt, app.http))?;

@@ -1,6 +1,6 @@
 //! The HTTP interface: JSON in, JSON out, errors as problems, live streams as server-sent events.
 //!
-//! - [`problem`]: errors
+//! - [`problem`], errors as RFC 9457 has them
 //! - `auth`, `extract`: who calls, and what the request says
 //! - `devices`, `history`, `search`, `live`, `changes`: the devices, what they were, found, and as it happens
 //! - `rules`, `receivers`, `deliveries`: who is to be told of what, and what became of it
