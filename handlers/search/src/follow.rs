@@ -27,8 +27,9 @@ use crate::search::{Hands, Request, Search};
 use crate::shelf::Shelf;
 use crate::source::{Changes, FeedGone, Source};
 
-/// Devices that are gathered for one commit.
-const BATCH_DEVICES_MAX: usize = 2_000;
+/// Devices that are gathered for one commit. Their twins are shared with the feed, which bounds their bytes: what it
+/// no longer keeps has waited for longer than a rest.
+const BATCH_DEVICES_MAX: usize = 10_000;
 /// After this long without changes the segments that were merged since the last commit are taken up.
 const SETTLE: Duration = Duration::from_secs(1);
 /// A follower that ran for this long had no lasting trouble.

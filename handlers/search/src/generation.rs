@@ -24,7 +24,7 @@ use crate::{SearchError, Settings};
 /// Segments of about the same size that are merged into one.
 const MERGED_SEGMENTS_MIN: usize = 8;
 /// A segment of which more than this part is deleted is merged whatever its size.
-const DELETED_RATIO_MAX: f32 = 0.25;
+const DELETED_RATIO_MAX: f32 = 0.5;
 
 /// Where tantivy keeps the list of the files that it wrote.
 const WRITTEN_FILES: &str = ".managed.json";
