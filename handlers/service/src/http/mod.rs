@@ -1,13 +1,14 @@
 //! The HTTP interface: JSON in, JSON out, errors as problems, live streams as server-sent events.
 //!
 //! - [`problem`], errors as RFC 9457 has them
-//! - `auth`, `extract`: who calls, and what the request says
+//! - `body`, `auth`, `extract`: what the request says, and who calls
 //! - `devices`, `history`, `search`, `live`, `changes`: the devices, what they were, found, and as it happens
 //! - `rules`, `receivers`, `deliveries`: who is to be told of what, and what became of it
 //! - `operations`: refused payloads, usage, health, metrics
 //! - `console`: the pages for people
 
 pub mod problem;
+mod body;
 mod auth;
 mod extract;
 mod devices;
@@ -26,6 +27,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderName, HeaderValue};
+use axum::middleware::from_fn_with_state;
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde::Serialize;
 use statecast_broker::Broker;
@@ -97,7 +99,9 @@ pub fn router(http: Http, body_bytes_max: usize) -> Router {
         .merge(console::routes(api))
         .fallback(async || Problem::not_found("no such path; /openapi.json has all that exist"))
         .method_not_allowed_fallback(async || Problem::method_not_allowed())
-        .layer(DefaultBodyLimit::max(body_bytes_max))
+        // `body` has the limit.
+        .layer(DefaultBodyLimit::disable())
+        .layer(from_fn_with_state(body_bytes_max, body::limited))
         .with_state(http)
 }
 
