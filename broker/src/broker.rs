@@ -5,10 +5,12 @@ use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::connection::Arrival;
 use crate::ending::Ending;
 use crate::meters::Meters;
 use crate::outbox::{Letter, Posted};
@@ -16,10 +18,13 @@ use crate::registry::Registry;
 use crate::retained::Retained;
 use crate::router::{self, Router};
 use crate::tree::Tree;
-use crate::{Access, Config, Delivery, Publication, Sessions, listener};
+use crate::wire::Wire;
+use crate::{Access, CertificateName, Config, Delivery, Publication, Sessions, listener};
 
 /// How often the gauges are set.
 const GAUGES_PERIOD: Duration = Duration::from_secs(1);
+/// Connections over the limit that may be told so at one time; more are closed without a word.
+const REFUSALS_MAX: usize = 1024;
 /// How long connections may take to close once an orderly stop ran out of time.
 const ABANDONED_DEADLINE: Duration = Duration::from_secs(1);
 
@@ -43,11 +48,13 @@ impl Broker {
         let address = listener.local_addr()?;
         let (router, commands) = Router::new(&config);
         let retained = Retained::new(config.retained_bytes_max);
+        let sockets = config.connections_max.saturating_add(REFUSALS_MAX).min(Semaphore::MAX_PERMITS);
         let hub = Arc::new_cyclic(|this| Hub {
             this: Weak::clone(this),
             address,
             bytes: Arc::new(Semaphore::new(config.bytes_in_flight_max)),
             partial_bytes: AtomicUsize::new(0),
+            sockets: Arc::new(Semaphore::new(sockets)),
             config,
             access,
             sessions,
@@ -77,6 +84,17 @@ impl Broker {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.0.address
+    }
+
+    /// Serves a connection that somebody else accepted, e.g. over WebSocket, like one of its own: the same limits
+    /// and deadlines apply from now on. `certificate` is whom a client certificate names that was verified.
+    pub fn accept(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        peer: SocketAddr,
+        certificate: Option<CertificateName>,
+    ) {
+        listener::adopt(&self.0, Arrival { stream: Wire::pipe(stream), address: peer, certificate });
     }
 
     /// Sends a message of the service to everyone in the realm whose subscription matches and whose grants
@@ -152,6 +170,8 @@ pub(crate) struct Hub {
     pub(crate) meters: Meters,
     /// One permit a byte of what may be in flight.
     pub(crate) bytes: Arc<Semaphore>,
+    /// One permit a socket that may be open, admitted or not.
+    pub(crate) sockets: Arc<Semaphore>,
     /// Bytes that are read but not yet accepted.
     pub(crate) partial_bytes: AtomicUsize,
     pub(crate) tasks: TaskTracker,

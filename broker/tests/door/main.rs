@@ -3,6 +3,7 @@
 
 mod support;
 mod connecting;
+mod accepted;
 mod receipts;
 mod subscribing;
 mod routing;

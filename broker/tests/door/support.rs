@@ -13,7 +13,7 @@ use statecast_broker::{
     Access, Admitted, Broker, Client, Config, Delivery, Denied, Event, Grants, Hello, Publication, QoS,
     Receipt, Sessions,
 };
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
@@ -223,9 +223,13 @@ impl Packet {
     }
 }
 
+/// Bytes both ways.
+pub trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
+
 /// A client that writes its packets by hand.
 pub struct Raw {
-    pub stream: TcpStream,
+    pub stream: Box<dyn Duplex>,
     pub v5: bool,
     buffer: VecDeque<u8>,
 }
@@ -292,7 +296,12 @@ impl Raw {
     pub async fn new(broker: &Broker) -> Self {
         let stream = TcpStream::connect(broker.address()).await.unwrap();
         stream.set_nodelay(true).unwrap();
-        Self { stream, v5: false, buffer: VecDeque::new() }
+        Self::over(stream)
+    }
+
+    /// Over any stream.
+    pub fn over(stream: impl Duplex + 'static) -> Self {
+        Self { stream: Box::new(stream), v5: false, buffer: VecDeque::new() }
     }
 
     /// Connects, and must be let in.
