@@ -11,6 +11,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use crate::broker::Hub;
 use crate::connection::{self, Arrival};
 use crate::meters;
+use crate::tls::{self, Certificates};
 use crate::wire::Wire;
 
 /// Connections that the kernel may hold until they are accepted.
@@ -26,8 +27,8 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Accepts until the broker stops.
-pub(crate) async fn accept(hub: Arc<Hub>, listener: TcpListener) {
+/// Accepts until the broker stops; with certificates, TLS.
+pub(crate) async fn accept(hub: Arc<Hub>, listener: TcpListener, tls: Option<Arc<Certificates>>) {
     while let Some(accepted) = hub.stopping.run_until_cancelled(listener.accept()).await {
         let (stream, address) = match accepted {
             Ok(accepted) => accepted,
@@ -43,9 +44,16 @@ pub(crate) async fn accept(hub: Arc<Hub>, listener: TcpListener) {
         stream.set_nodelay(true).ok();
         let hub = Arc::clone(&hub);
         let tasks = hub.tasks.clone();
+        let tls = tls.clone();
         tasks.spawn(async move {
-            let arrival = Arrival { stream: Wire::Tcp(stream), address, certificate: None };
-            connection::serve(hub, arrival).await;
+            let arrival = match tls {
+                None => Some(Arrival { stream: Wire::Tcp(stream), address, certificate: None }),
+                // In a box, or the task of a plain connection would be as large.
+                Some(tls) => Box::pin(tls::arrive(&hub, &tls, stream, address)).await,
+            };
+            if let Some(arrival) = arrival {
+                connection::serve(hub, arrival).await;
+            }
             drop(permit);
         });
     }

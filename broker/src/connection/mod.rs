@@ -179,7 +179,7 @@ impl Session {
                 moved = stream.exchange(reads.then_some((input, bytes_max)), &mut codec.output),
                     if reads || writes =>
                 {
-                    if let Err(ending) = self.moved(moved) {
+                    if let Err(ending) = self.moved(&moved) {
                         return ending;
                     }
                 }

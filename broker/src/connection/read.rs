@@ -41,7 +41,7 @@ impl Session {
     }
 
     /// Notes what happened on the wire.
-    pub(super) fn moved(&mut self, moved: io::Result<Moved>) -> Result<(), Ending> {
+    pub(super) fn moved(&mut self, moved: &io::Result<Moved>) -> Result<(), Ending> {
         let now = Instant::now();
         match moved {
             Ok(Moved::Read(0)) => {

@@ -4,6 +4,7 @@
 mod support;
 mod connecting;
 mod accepted;
+mod tls;
 mod receipts;
 mod subscribing;
 mod routing;
