@@ -6,6 +6,7 @@
 //! - `rules`, `receivers`, `deliveries`: who is to be told of what, and what became of it
 //! - `operations`: refused payloads, usage, health, metrics
 //! - `console`: the pages for people
+//! - `mqtt`: MQTT over WebSocket
 
 pub mod problem;
 mod auth;
@@ -20,6 +21,7 @@ mod receivers;
 mod deliveries;
 mod operations;
 mod console;
+mod mqtt;
 
 use std::sync::Arc;
 
@@ -95,6 +97,7 @@ pub fn router(http: Http, body_bytes_max: usize) -> Router {
     let (router, api) = api().split_for_parts();
     router
         .merge(console::routes(api))
+        .merge(mqtt::routes())
         .fallback(async || Problem::not_found("no such path; /openapi.json has all that exist"))
         .method_not_allowed_fallback(async || Problem::method_not_allowed())
         .layer(DefaultBodyLimit::max(body_bytes_max))
