@@ -46,6 +46,7 @@ pub(super) async fn run(config: Config) -> Result<()> {
     // Before anything else, so that a signal while starting isn't lost.
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
+    // Boxed: its state while starting is large, and only needed then.
     let app = Box::pin(Application::start(&config)).await?;
     info!(mqtt = %app.mqtt, http = %app.http, dev = config.dev, "ready");
     // For programs that start us, with port 0 above all.
