@@ -18,6 +18,24 @@ pub struct Hello {
     pub user_name: Option<String>,
     /// Its password. Never logged.
     pub password: Option<Vec<u8>>,
+    /// Whom its client certificate names; none where it showed none. The certificate was verified.
+    pub certificate: Option<CertificateName>,
+}
+
+/// Whom a verified client certificate names: its common name, or else its first DNS name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CertificateName(Arc<str>);
+
+impl CertificateName {
+    /// Only for who has verified the certificate.
+    pub fn verified(name: impl Into<Arc<str>>) -> Self {
+        Self(name.into())
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
 }
 
 /// Doesn't show the password.
@@ -27,6 +45,7 @@ impl fmt::Debug for Hello {
             .field("peer", &self.peer)
             .field("client_id", &self.client_id)
             .field("user_name", &self.user_name)
+            .field("certificate", &self.certificate)
             .finish_non_exhaustive()
     }
 }

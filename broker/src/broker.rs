@@ -5,21 +5,27 @@ use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::connection::Arrival;
 use crate::ending::Ending;
 use crate::meters::Meters;
 use crate::outbox::{Letter, Posted};
 use crate::registry::Registry;
 use crate::retained::Retained;
 use crate::router::{self, Router};
+use crate::tls::Certificates;
 use crate::tree::Tree;
-use crate::{Access, Config, Delivery, Publication, Sessions, listener};
+use crate::wire::Wire;
+use crate::{Access, CertificateName, Config, Delivery, Publication, Sessions, listener};
 
 /// How often the gauges are set.
 const GAUGES_PERIOD: Duration = Duration::from_secs(1);
+/// Connections over the limit that may be told so at one time; more are closed without a word.
+const REFUSALS_MAX: usize = 1024;
 /// How long connections may take to close once an orderly stop ran out of time.
 const ABANDONED_DEADLINE: Duration = Duration::from_secs(1);
 
@@ -32,7 +38,7 @@ impl Broker {
     /// too many bytes are in flight, no publish is accepted.
     ///
     /// # Errors
-    /// When the address can't be bound.
+    /// When an address can't be bound, or the files of TLS can't be used.
     pub async fn start(
         config: Config,
         access: Arc<dyn Access>,
@@ -41,13 +47,21 @@ impl Broker {
     ) -> std::io::Result<Self> {
         let listener = listener::bind(config.listen)?;
         let address = listener.local_addr()?;
+        let tls = match &config.tls {
+            Some(tls) => Some((Certificates::open(tls.clone())?, listener::bind(tls.listen)?)),
+            None => None,
+        };
+        let tls_address = tls.as_ref().map(|(_, listener)| listener.local_addr()).transpose()?;
         let (router, commands) = Router::new(&config);
         let retained = Retained::new(config.retained_bytes_max);
+        let sockets = config.connections_max.saturating_add(REFUSALS_MAX).min(Semaphore::MAX_PERMITS);
         let hub = Arc::new_cyclic(|this| Hub {
             this: Weak::clone(this),
             address,
+            tls_address,
             bytes: Arc::new(Semaphore::new(config.bytes_in_flight_max)),
             partial_bytes: AtomicUsize::new(0),
+            sockets: Arc::new(Semaphore::new(sockets)),
             config,
             access,
             sessions,
@@ -62,7 +76,10 @@ impl Broker {
             abandoned: CancellationToken::new(),
             last_connection: AtomicU64::new(0),
         });
-        hub.tasks.spawn(listener::accept(Arc::clone(&hub), listener));
+        hub.tasks.spawn(listener::accept(Arc::clone(&hub), listener, None));
+        if let Some((certificates, listener)) = tls {
+            hub.tasks.spawn(listener::accept(Arc::clone(&hub), listener, Some(certificates)));
+        }
         // Not among the tasks that a stop waits for: the connections need it until the last of them is gone.
         tokio::spawn(router::watch(Arc::clone(&hub), commands));
         hub.tasks.spawn(Arc::clone(&hub).show_gauges());
@@ -77,6 +94,22 @@ impl Broker {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.0.address
+    }
+
+    /// Where it listens for TLS, if it does.
+    pub fn tls_address(&self) -> Option<SocketAddr> {
+        self.0.tls_address
+    }
+
+    /// Serves a connection that somebody else accepted, e.g. over WebSocket, like one of its own: the same limits
+    /// and deadlines apply from now on. `certificate` is whom a client certificate names that was verified.
+    pub fn accept(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        peer: SocketAddr,
+        certificate: Option<CertificateName>,
+    ) {
+        listener::adopt(&self.0, Arrival { stream: Wire::pipe(stream), address: peer, certificate });
     }
 
     /// Sends a message of the service to everyone in the realm whose subscription matches and whose grants
@@ -141,6 +174,7 @@ pub(crate) struct Hub {
     /// For what outlives a call but must not keep the broker alive.
     pub(crate) this: Weak<Hub>,
     pub(crate) address: SocketAddr,
+    pub(crate) tls_address: Option<SocketAddr>,
     pub(crate) config: Config,
     pub(crate) access: Arc<dyn Access>,
     pub(crate) sessions: Arc<dyn Sessions>,
@@ -152,6 +186,8 @@ pub(crate) struct Hub {
     pub(crate) meters: Meters,
     /// One permit a byte of what may be in flight.
     pub(crate) bytes: Arc<Semaphore>,
+    /// One permit a socket that may be open, admitted or not.
+    pub(crate) sockets: Arc<Semaphore>,
     /// Bytes that are read but not yet accepted.
     pub(crate) partial_bytes: AtomicUsize,
     pub(crate) tasks: TaskTracker,

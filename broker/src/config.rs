@@ -4,11 +4,15 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::Tls;
+
 /// Configuration of a broker. The default listens on a free port of the loopback interface.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// Where to listen; port 0 takes a free one, see [`crate::Broker::address`].
     pub listen: SocketAddr,
+    /// MQTT over TLS, on a port of its own; none if it isn't wanted.
+    pub tls: Option<Tls>,
     /// Prefixes of the topics that are the service's own, e.g. `devices/`. A publish there, or to `devices` itself, becomes a delivery and
     /// is acknowledged when its receipt resolves; all other topics go through the router.
     pub own_topics: Vec<String>,
@@ -51,6 +55,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            tls: None,
             own_topics: Vec::new(),
             packet_bytes_max: 256 * 1024,
             unacknowledged_max: 100,

@@ -13,7 +13,7 @@
 //! - [`delivery`]: `Delivery`, a message on its way to be made durable, and its `Receipt`
 //! - [`broker`]: `Broker`, the handle: publish, disconnect, stop
 //!
-//! The way of a message: `listener` accepts a socket, `connection` reads packets from it, `topics` says where a
+//! The way of a message: `listener` accepts a socket, `tls` makes its handshake if it needs one, `wire` is its bytes, `connection` reads packets from them, `topics` says where a
 //! publish belongs, `receipts` keeps the line of those that wait for their acknowledgement. The way back: `tree`
 //! finds who subscribed to one of the service's own topics, `router` those of all
 //! other topics, `retained` keeps the last messages of these, `outbox` is what waits for one subscriber, `peer` is
@@ -25,6 +25,8 @@ pub mod sessions;
 pub mod delivery;
 pub mod broker;
 mod listener;
+mod tls;
+mod wire;
 mod connection;
 mod topics;
 mod receipts;
@@ -37,8 +39,9 @@ mod registry;
 mod ending;
 mod meters;
 
-pub use access::{Access, Admitted, Client, Denied, Grants, Hello};
+pub use access::{Access, Admitted, CertificateName, Client, Denied, Grants, Hello};
 pub use broker::Broker;
 pub use config::Config;
 pub use delivery::{Delivery, Event, QoS, Receipt, Refused};
 pub use sessions::{Publication, Sessions};
+pub use tls::Tls;

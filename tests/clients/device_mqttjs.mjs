@@ -1,4 +1,4 @@
-// A device on mqtt.js, as its users would write it: device_mqttjs.mjs HOST PORT VERSION DEVICE
+// A device on mqtt.js, as its users would write it: device_mqttjs.mjs URL VERSION DEVICE
 //
 // Learns what it should be, reports it at every quality of service, and sends something that can't be applied.
 // Prints a line of JSON with what it saw. CLIENTS says where mqtt.js is installed.
@@ -6,10 +6,10 @@
 import { createRequire } from "node:module";
 
 const mqtt = createRequire(`${process.env.CLIENTS}/`)("mqtt");
-const [host, port, version, device] = process.argv.slice(2);
+const [url, version, device] = process.argv.slice(2);
 const seen = {};
 
-const client = mqtt.connect(`mqtt://${host}:${port}`, {
+const client = mqtt.connect(url, {
   username: device,
   password: "any",
   protocolVersion: version === "5" ? 5 : 4,

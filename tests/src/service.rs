@@ -26,6 +26,8 @@ pub struct Service {
     dir: TempDir,
     /// Where MQTT listens.
     pub mqtt: String,
+    /// Where MQTT listens for TLS; none if it doesn't.
+    pub mqtts: Option<String>,
     /// Where HTTP listens.
     pub http: String,
     args: Vec<String>,
@@ -60,8 +62,8 @@ impl Service {
         let dir = tempfile::Builder::new().prefix("statecast-test-").permissions(open).tempdir()?;
         let args: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();
         let any = "127.0.0.1:0";
-        let (child, mqtt, http) = launch(dir.path(), &args, any, any)?;
-        Ok(Self { child, dir, mqtt, http, args })
+        let (child, [mqtt, http], mqtts) = launch(dir.path(), &args, any, any)?;
+        Ok(Self { child, dir, mqtt, mqtts, http, args })
     }
 
     /// The data directory.
@@ -103,8 +105,8 @@ impl Service {
     /// When it doesn't come up.
     pub fn restart(&mut self) -> Result<Duration> {
         let begun = Instant::now();
-        let (child, mqtt, http) = launch(self.dir.path(), &self.args, &self.mqtt, &self.http)?;
-        (self.child, self.mqtt, self.http) = (child, mqtt, http);
+        let (child, [mqtt, http], mqtts) = launch(self.dir.path(), &self.args, &self.mqtt, &self.http)?;
+        (self.child, self.mqtt, self.http, self.mqtts) = (child, mqtt, http, mqtts);
         Ok(begun.elapsed())
     }
 
@@ -186,7 +188,13 @@ pub fn signal(pid: u32, name: &str) -> Result<()> {
     Ok(())
 }
 
-fn launch(dir: &Path, args: &[String], mqtt: &str, http: &str) -> Result<(Child, String, String)> {
+/// Gives the process, where MQTT and HTTP listen, and where MQTT does for TLS.
+fn launch(
+    dir: &Path,
+    args: &[String],
+    mqtt: &str,
+    http: &str,
+) -> Result<(Child, [String; 2], Option<String>)> {
     let log = std::fs::File::options().create(true).append(true).open(dir.join("test.log"))?;
     let mut child = Command::new(program("statecast")?)
         .arg("serve")
@@ -223,5 +231,5 @@ fn launch(dir: &Path, args: &[String], mqtt: &str, http: &str) -> Result<(Child,
         let value = ready.split_whitespace().find_map(|word| word.strip_prefix(name));
         value.map(str::to_owned).with_context(|| format!("no {name} in {ready}"))
     };
-    Ok((child, field("mqtt=")?, field("http=")?))
+    Ok((child, [field("mqtt=")?, field("http=")?], field("mqtts=").ok()))
 }

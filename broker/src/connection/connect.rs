@@ -12,17 +12,17 @@ use mqtt_protocol_core::mqtt::packet::{
     SharedSubscriptionAvailable, SubscriptionIdentifierAvailable, v3_1_1, v5_0,
 };
 use mqtt_protocol_core::mqtt::result_code::{ConnectReasonCode, ConnectReturnCode, MqttError};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
 use super::codec::Codec;
 use super::frame::{self, Frame, Kind};
 use super::seat::Seat;
-use super::socket;
 use super::wish::Wish;
+use crate::access::CertificateName;
 use crate::broker::Hub;
 use crate::ending::Ending;
 use crate::peer::Peer;
+use crate::wire::Wire;
 use crate::{Client, Delivery, Denied, Event, Hello, Receipt, meters, topics};
 
 /// Longest CONNECT, in bytes: nobody has shown a password yet.
@@ -60,12 +60,17 @@ impl From<Denied> for Rejected {
 }
 
 /// Hears a client out and lets it in, or tells it why not.
-pub(super) async fn greet(hub: &Arc<Hub>, stream: &mut TcpStream, address: SocketAddr) -> Option<Welcome> {
+pub(super) async fn greet(
+    hub: &Arc<Hub>,
+    stream: &mut Wire,
+    address: SocketAddr,
+    certificate: Option<CertificateName>,
+) -> Option<Welcome> {
     let deadline = Instant::now() + hub.config.connect_timeout;
     let mut codec = Codec::new();
     let heard = hub.stopping.run_until_cancelled(hear(stream, &mut codec, deadline)).await;
     let rejected = match heard.unwrap_or(Err(Rejected::Silently("stopping"))) {
-        Ok((wish, input)) => match admit(hub, &wish, address, deadline).await {
+        Ok((wish, input)) => match admit(hub, &wish, hello(&wish, address, certificate), deadline).await {
             Ok(seat) => match codec.send(connack(hub, &wish, &seat)?) {
                 Ok(()) => return Some(Welcome { codec, seat, wish, input }),
                 Err(_) => Rejected::Silently("connack"),
@@ -86,24 +91,18 @@ pub(super) async fn greet(hub: &Arc<Hub>, stream: &mut TcpStream, address: Socke
     };
     meters::refused(reason);
     tracing::info!(%address, reason, "a client isn't let in");
-    socket::say_goodbye(stream, codec.output).await;
+    stream.say_goodbye(codec.output).await;
     None
 }
 
 /// Reads until the CONNECT is complete.
-async fn hear(stream: &TcpStream, codec: &mut Codec, deadline: Instant) -> Result<(Wish, Vec<u8>), Rejected> {
+async fn hear(stream: &mut Wire, codec: &mut Codec, deadline: Instant) -> Result<(Wish, Vec<u8>), Rejected> {
     let mut input = Vec::new();
     let (len, header) = loop {
-        match timeout_at(deadline, stream.readable()).await {
+        match timeout_at(deadline, stream.read(&mut input, CONNECT_BYTES_MAX)).await {
             Err(_) => return Err(Rejected::Silently("connect timeout")),
-            Ok(Err(_)) => return Err(Rejected::Silently("closed before connect")),
-            Ok(Ok(())) => {}
-        }
-        match socket::read(stream, &mut input, CONNECT_BYTES_MAX) {
-            Ok(0) => return Err(Rejected::Silently("closed before connect")),
-            Ok(_) => {}
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => continue,
-            Err(_) => return Err(Rejected::Silently("closed before connect")),
+            Ok(Ok(0) | Err(_)) => return Err(Rejected::Silently("closed before connect")),
+            Ok(Ok(_)) => {}
         }
         match frame::next(&input, CONNECT_BYTES_MAX) {
             _ if input[0] >> 4 != Kind::CONNECT.number() => return Err(Rejected::Silently("not a connect")),
@@ -129,13 +128,19 @@ async fn hear(stream: &TcpStream, codec: &mut Codec, deadline: Instant) -> Resul
     }
 }
 
+/// What is shown to whoever decides.
+fn hello(wish: &Wish, address: SocketAddr, certificate: Option<CertificateName>) -> Hello {
+    Hello {
+        peer: address,
+        client_id: wish.client_id.clone(),
+        user_name: wish.user_name.clone(),
+        password: wish.password.clone(),
+        certificate,
+    }
+}
+
 /// Decides whether a client may connect, and gives it its seat.
-async fn admit(
-    hub: &Arc<Hub>,
-    wish: &Wish,
-    address: SocketAddr,
-    deadline: Instant,
-) -> Result<Seat, Rejected> {
+async fn admit(hub: &Arc<Hub>, wish: &Wish, hello: Hello, deadline: Instant) -> Result<Seat, Rejected> {
     if hub.stopping.is_cancelled() || hub.registry.len() >= hub.config.connections_max {
         return Err(Rejected::With(ConnectReasonCode::ServerBusy));
     }
@@ -146,12 +151,6 @@ async fn admit(
     if wish.authentication_method {
         return Err(Rejected::With(ConnectReasonCode::BadAuthenticationMethod));
     }
-    let hello = Hello {
-        peer: address,
-        client_id: wish.client_id.clone(),
-        user_name: wish.user_name.clone(),
-        password: wish.password.clone(),
-    };
     let judged = hub.abandoned.run_until_cancelled(timeout_at(deadline, hub.access.connect(&hello))).await;
     let Some(Ok(judged)) = judged else { return Err(Denied::Unavailable.into()) };
     let admitted = judged?;

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use super::publish::{Published, deliver, keep, route};
 use super::room::{Place, Room, share, wait_for_room};
 use super::wish::Will;
-use super::{Session, packets, socket};
+use super::{Session, packets};
 use crate::ending::Ending;
 use crate::meters::{self, Outcome};
 use crate::{Delivery, Event, Receipt};
@@ -22,7 +22,7 @@ impl Session {
             }
         }
         let mut last_words = std::mem::take(&mut self.codec.output);
-        socket::write(&self.stream, &mut last_words).ok();
+        self.stream.write(&mut last_words).ok();
         self.seat.leave_subscriptions();
         if ending.publishes_will()
             && let Some(will) = self.will.take()
@@ -41,7 +41,7 @@ impl Session {
         let Self { mut stream, seat, .. } = *self;
         drop(seat);
         if ending.code().is_some() {
-            socket::say_goodbye(&mut stream, last_words).await;
+            stream.say_goodbye(last_words).await;
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! In the order in which a connection lives:
 //! - [`connect`]: CONNECT and CONNACK, with [`wish`] (what the client asks for) and [`seat`] (its place)
-//! - [`socket`], [`frame`], [`codec`]: bytes, packets, protocol state
+//! - [`frame`], [`codec`]: packets in the bytes of a wire, protocol state
 //! - [`read`]: which packets are taken now, and which have to wait
 //! - [`room`]: what a publish needs
 //! - [`publish`], [`subscribe`]: what is done with them
@@ -16,7 +16,6 @@
 mod connect;
 mod wish;
 mod seat;
-mod socket;
 mod frame;
 mod codec;
 mod read;
@@ -36,7 +35,6 @@ use std::sync::Arc;
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use self::clock::Clock;
@@ -47,13 +45,26 @@ use self::room::Room;
 use self::seat::Seat;
 use self::subscribe::{Filtered, Subscribed};
 use self::wish::Will;
+use crate::access::CertificateName;
 use crate::broker::Hub;
 use crate::ending::Ending;
 use crate::peer::Peer;
+use crate::wire::Wire;
 
-/// Serves one socket until nothing is left of its connection.
-pub(crate) async fn serve(hub: Arc<Hub>, mut stream: TcpStream, address: SocketAddr) {
-    let greeted = AssertUnwindSafe(connect::greet(&hub, &mut stream, address)).catch_unwind();
+/// A connection that was accepted, before its first packet.
+pub(crate) struct Arrival {
+    /// Its bytes.
+    pub(crate) stream: Wire,
+    /// Where it comes from.
+    pub(crate) address: SocketAddr,
+    /// Whom its certificate names, if it showed one.
+    pub(crate) certificate: Option<CertificateName>,
+}
+
+/// Serves one connection until nothing is left of it.
+pub(crate) async fn serve(hub: Arc<Hub>, arrival: Arrival) {
+    let Arrival { mut stream, address, certificate } = arrival;
+    let greeted = AssertUnwindSafe(connect::greet(&hub, &mut stream, address, certificate)).catch_unwind();
     let welcome = match Box::pin(greeted).await {
         Ok(Some(welcome)) => welcome,
         Ok(None) => return,
@@ -74,7 +85,7 @@ pub(crate) async fn serve(hub: Arc<Hub>, mut stream: TcpStream, address: SocketA
 struct Session {
     hub: Arc<Hub>,
     peer: Arc<Peer>,
-    stream: TcpStream,
+    stream: Wire,
     address: SocketAddr,
     codec: Codec,
     /// Bytes that are read and not yet accepted.
@@ -113,7 +124,7 @@ enum Waited {
 }
 
 impl Session {
-    fn new(hub: Arc<Hub>, stream: TcpStream, address: SocketAddr, welcome: Welcome) -> Self {
+    fn new(hub: Arc<Hub>, stream: Wire, address: SocketAddr, welcome: Welcome) -> Self {
         let Welcome { codec, seat, wish, input } = welcome;
         let now = Instant::now();
         let clock = Clock::new(&hub.config, wish.keep_alive_s, now);
@@ -152,9 +163,10 @@ impl Session {
                 return ending;
             }
             let reads = self.may_read();
-            let writes = !self.codec.output.is_empty();
+            let writes = self.has_output();
             let timed = self.arm(reads);
-            let Self { peer, stream, wait, timer, .. } = self;
+            let bytes_max = self.read_bytes_max();
+            let Self { peer, stream, wait, timer, input, codec, .. } = self;
             // At random among what is ready: a flood of letters must not keep the client from being heard.
             tokio::select! {
                 () = peer.wake.notified() => {}
@@ -164,9 +176,10 @@ impl Session {
                         return ending;
                     }
                 }
-                _ = stream.writable(), if writes => {}
-                _ = stream.readable(), if reads => {
-                    if let Err(ending) = self.read() {
+                moved = stream.exchange(reads.then_some((input, bytes_max)), &mut codec.output),
+                    if reads || writes =>
+                {
+                    if let Err(ending) = self.moved(&moved) {
                         return ending;
                     }
                 }
@@ -196,7 +209,7 @@ impl Session {
         {
             return Err(ending);
         }
-        if self.peer.is_stopping() && self.codec.output.is_empty() && self.peer.receipts.lock().len() == 0 {
+        if self.peer.is_stopping() && !self.has_output() && self.peer.receipts.lock().len() == 0 {
             return Err(Ending::Stopping);
         }
         Ok(())

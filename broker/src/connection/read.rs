@@ -14,9 +14,10 @@ use mqtt_protocol_core::mqtt::result_code::{DisconnectReasonCode as Code, MqttEr
 use tokio::time::Instant;
 
 use super::frame::{self, BadFrame, Frame, Kind};
-use super::{Session, packets, socket};
+use super::{Session, packets};
 use crate::broker::Hub;
 use crate::ending::Ending;
+use crate::wire::Moved;
 
 /// How much is read while publishes wait, in bytes.
 const HELD_BYTES_MAX: usize = 8 * 1024;
@@ -34,21 +35,29 @@ impl Session {
             && self.codec.output.len() < OUTPUT_BYTES_MAX
     }
 
-    /// Reads what is there.
-    pub(super) fn read(&mut self) -> Result<(), Ending> {
-        let bytes_max = if self.holding { HELD_BYTES_MAX - self.input.len() } else { usize::MAX };
-        match socket::read(&self.stream, &mut self.input, bytes_max) {
-            Ok(0) => {
+    /// Most bytes that are read now.
+    pub(super) fn read_bytes_max(&self) -> usize {
+        if self.holding { HELD_BYTES_MAX.saturating_sub(self.input.len()) } else { usize::MAX }
+    }
+
+    /// Notes what happened on the wire.
+    pub(super) fn moved(&mut self, moved: &io::Result<Moved>) -> Result<(), Ending> {
+        let now = Instant::now();
+        match moved {
+            Ok(Moved::Read(0)) => {
                 // What came before the end is still good.
                 self.take_input()?;
                 Err(Ending::Closed)
             }
-            Ok(_) => {
-                self.clock.heard(Instant::now());
+            Ok(Moved::Read(_)) => {
+                self.clock.heard(now);
                 Ok(())
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
-            Err(_) => Err(Ending::Closed),
+            Ok(Moved::Written) => {
+                self.clock.stalled(false, now);
+                Ok(())
+            }
+            Err(_) => self.broken(),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use tokio::time::Instant;
 
-use super::{Session, packets, socket};
+use super::{Session, packets};
 use crate::QoS;
 use crate::ending::Ending;
 
@@ -58,11 +58,11 @@ impl Session {
 
     /// Writes what the socket takes.
     pub(super) fn flush(&mut self) -> Result<(), Ending> {
-        if self.codec.output.is_empty() {
+        if !self.has_output() {
             return Ok(());
         }
         let before = self.codec.output.len();
-        match socket::write(&self.stream, &mut self.codec.output) {
+        match self.stream.write(&mut self.codec.output) {
             Ok(more) => {
                 let now = Instant::now();
                 if self.codec.output.len() < before {
@@ -71,12 +71,22 @@ impl Session {
                 self.clock.stalled(more, now);
                 Ok(())
             }
-            // Who said goodbye needn't hear the rest, but what it sent before is still handed on.
-            Err(_) if self.goodbye.is_some() => {
-                self.codec.output = Vec::new();
-                Ok(())
-            }
-            Err(_) => Err(Ending::Closed),
+            Err(_) => self.broken(),
         }
+    }
+
+    /// Is there something that has yet to leave?
+    pub(super) fn has_output(&self) -> bool {
+        !self.codec.output.is_empty() || self.stream.unflushed()
+    }
+
+    /// The wire is broken. Who said goodbye needn't hear the rest, but what it sent before is still handed on.
+    pub(super) fn broken(&mut self) -> Result<(), Ending> {
+        if self.goodbye.is_none() {
+            return Err(Ending::Closed);
+        }
+        self.codec.output = Vec::new();
+        self.stream.forget();
+        Ok(())
     }
 }

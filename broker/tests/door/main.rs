@@ -3,6 +3,8 @@
 
 mod support;
 mod connecting;
+mod accepted;
+mod tls;
 mod receipts;
 mod subscribing;
 mod routing;

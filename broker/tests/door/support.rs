@@ -10,10 +10,10 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use statecast_broker::{
-    Access, Admitted, Broker, Client, Config, Delivery, Denied, Event, Grants, Hello, Publication, QoS,
-    Receipt, Sessions,
+    Access, Admitted, Broker, CertificateName, Client, Config, Delivery, Denied, Event, Grants, Hello,
+    Publication, QoS, Receipt, Sessions,
 };
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
@@ -48,6 +48,8 @@ pub struct Door {
 pub struct House {
     /// What a new subscriber sees first.
     pub first: Mutex<Vec<Publication>>,
+    /// Whom the certificate of the last one named.
+    pub certificate: Mutex<Option<CertificateName>>,
     /// Answers to `subscribed` wait for this to be released.
     pub slow: tokio::sync::Mutex<()>,
 }
@@ -70,6 +72,7 @@ impl Grants for Most {
 impl Access for House {
     fn connect<'a>(&'a self, hello: &'a Hello) -> BoxFuture<'a, Result<Admitted, Denied>> {
         async move {
+            *self.certificate.lock() = hello.certificate.clone();
             let (realm, name) = match hello.user_name.as_deref().unwrap_or("nobody").split_once(':') {
                 Some((realm, name)) => (realm.to_owned(), name.to_owned()),
                 None => ("r".to_owned(), hello.user_name.clone().unwrap_or_default()),
@@ -223,9 +226,13 @@ impl Packet {
     }
 }
 
+/// Bytes both ways.
+pub trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
+
 /// A client that writes its packets by hand.
 pub struct Raw {
-    pub stream: TcpStream,
+    pub stream: Box<dyn Duplex>,
     pub v5: bool,
     buffer: VecDeque<u8>,
 }
@@ -292,7 +299,12 @@ impl Raw {
     pub async fn new(broker: &Broker) -> Self {
         let stream = TcpStream::connect(broker.address()).await.unwrap();
         stream.set_nodelay(true).unwrap();
-        Self { stream, v5: false, buffer: VecDeque::new() }
+        Self::over(stream)
+    }
+
+    /// Over any stream.
+    pub fn over(stream: impl Duplex + 'static) -> Self {
+        Self { stream: Box::new(stream), v5: false, buffer: VecDeque::new() }
     }
 
     /// Connects, and must be let in.

@@ -6,9 +6,9 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use sha2::{Digest, Sha256};
 use statecast_broker::access::Admitted;
-use statecast_broker::{Access, Denied, Grants, Hello};
-use statecast_state::{DeviceId, TenantId};
-use statecast_store::Store;
+use statecast_broker::{Access, CertificateName, Denied, Grants, Hello};
+use statecast_state::{DeviceId, DeviceKey, TenantId};
+use statecast_store::{Store, StoreError};
 use tracing::warn;
 
 /// The user name of apps, whose password is an API key.
@@ -37,6 +37,9 @@ impl Credentials {
     }
 
     async fn check(&self, hello: &Hello) -> Result<Admitted, Denied> {
+        if let Some(certificate) = &hello.certificate {
+            return self.check_certificate(certificate, hello.user_name.as_deref()).await;
+        }
         let name = hello.user_name.as_deref().unwrap_or_default();
         if self.dev {
             // Who gives no user name is perhaps a device all the same, and then its client id says which.
@@ -45,21 +48,58 @@ impl Credentials {
         }
         let Some(password) = &hello.password else { return Err(Denied::Credentials) };
         let hash = hash(password);
-        let unavailable = |error| {
-            warn!(%error, "check credentials");
-            Denied::Unavailable
-        };
         if name == APP {
-            let key = self.store.key_by_hash(&hash).await.map_err(unavailable)?.ok_or(Denied::Credentials)?;
+            let key = self
+                .store
+                .key_by_hash(&hash)
+                .await
+                .map_err(|error| unavailable(&error))?
+                .ok_or(Denied::Credentials)?;
             // No device can have this name, as `/` can't stand in a device id.
             return Ok(admitted(&key.tenant, &format!("key/{}", key.id), Arc::new(App)));
         }
-        let key = self.store.device_by_token(&hash).await.map_err(unavailable)?.ok_or(Denied::Credentials)?;
+        let key = self
+            .store
+            .device_by_token(&hash)
+            .await
+            .map_err(|error| unavailable(&error))?
+            .ok_or(Denied::Credentials)?;
         if key.device.as_str() != name {
             return Err(Denied::Credentials);
         }
         Ok(admitted(&key.tenant, name, Arc::new(Device(key.device.clone()))))
     }
+
+    /// A certificate names a device of the default tenant, and needs no password beside it.
+    async fn check_certificate(
+        &self,
+        certificate: &CertificateName,
+        user_name: Option<&str>,
+    ) -> Result<Admitted, Denied> {
+        let key = DeviceKey { tenant: TenantId::default(), device: certified(certificate, user_name)? };
+        let name = key.device.as_str();
+        if self.dev {
+            return Ok(admitted(&key.tenant, name, Arc::new(Anything)));
+        }
+        if self.store.twin(&key).await.map_err(|error| unavailable(&error))?.is_none() {
+            return Err(Denied::NotAuthorized);
+        }
+        Ok(admitted(&key.tenant, name, Arc::new(Device(key.device.clone()))))
+    }
+}
+
+fn unavailable(error: &StoreError) -> Denied {
+    warn!(%error, "check credentials");
+    Denied::Unavailable
+}
+
+/// The device that a certificate names, for a client that may say its name once more.
+fn certified(certificate: &CertificateName, user_name: Option<&str>) -> Result<DeviceId, Denied> {
+    let name = certificate.as_str();
+    if user_name.is_some_and(|user| !user.is_empty() && user != name) {
+        return Err(Denied::Credentials);
+    }
+    DeviceId::parse(name).map_err(|_| Denied::Credentials)
 }
 
 fn admitted(tenant: &TenantId, name: &str, grants: Arc<dyn Grants>) -> Admitted {
@@ -138,6 +178,17 @@ impl Grants for Anything {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_certificate_and_a_user_name_are_one() {
+        let certified = |name, user| certified(&CertificateName::verified(name), user);
+        assert!(certified("pump-7", None).is_ok_and(|device| device.as_str() == "pump-7"));
+        assert!(certified("pump-7", Some("")).is_ok());
+        assert!(certified("pump-7", Some("pump-7")).is_ok());
+        assert_eq!(certified("pump-7", Some("pump-8")), Err(Denied::Credentials));
+        assert_eq!(certified("pump-7", Some("key")), Err(Denied::Credentials));
+        assert_eq!(certified("Acme Ltd/7", None), Err(Denied::Credentials), "no device id");
+    }
 
     #[test]
     fn a_device_speaks_for_itself_only() {

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, bail};
+use axum::serve::ListenerExt as _;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
-use statecast_broker::Broker;
+use statecast_broker::{Broker, Tls};
 use statecast_flow::{Flow, Rules};
 use statecast_push::Dispatcher;
 use statecast_search::Search;
@@ -21,7 +22,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{error, info};
 
 use crate::access::Credentials;
-use crate::config::Config;
+use crate::config::{Config, Mqtt};
 use crate::http::{self, Http};
 use crate::outbox::Outbox;
 use crate::rulebook::Rulebook;
@@ -33,6 +34,8 @@ use crate::{downlink, housekeeping, open_files};
 const DELIVERIES_MAX: usize = 1_024;
 /// How long acknowledgements may take when stopping.
 const DRAIN_MAX: Duration = Duration::from_secs(8);
+/// How long a TLS handshake may take.
+const TLS_HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 /// How long HTTP requests may take when stopping.
 const HTTP_DRAIN_MAX: Duration = Duration::from_secs(3);
 
@@ -40,6 +43,8 @@ const HTTP_DRAIN_MAX: Duration = Duration::from_secs(3);
 pub struct Application {
     /// Where MQTT listens.
     pub mqtt: SocketAddr,
+    /// Where MQTT listens for TLS, if it does.
+    pub mqtts: Option<SocketAddr>,
     /// Where HTTP listens.
     pub http: SocketAddr,
     database: Database,
@@ -146,7 +151,7 @@ impl Application {
             .with_context(|| format!("listen for HTTP on {}", config.http.listen))?;
         let broker = Broker::start(mqtt_settings(config), access, greetings, sender)
             .await
-            .with_context(|| format!("listen for MQTT on {}", config.mqtt.listen))?;
+            .with_context(|| listening(&config.mqtt))?;
         let (dispatch, stop_dispatch) = (TaskTracker::new(), CancellationToken::new());
         dispatch.spawn({
             let (flow, stop) = (flow.clone(), stop_dispatch.clone());
@@ -187,6 +192,9 @@ impl Application {
         );
         servers.spawn({
             let stop = stop_http.clone();
+            let router = router.into_make_service_with_connect_info::<SocketAddr>();
+            // What MQTT over WebSocket sends is small and waited for. It only costs latency if it fails.
+            let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
             let serving = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned());
             async move {
                 if let Err(error) = serving.await {
@@ -194,9 +202,10 @@ impl Application {
                 }
             }
         });
-        let mqtt = broker.address();
+        let (mqtt, mqtts) = (broker.address(), broker.tls_address());
         Ok(Self {
             mqtt,
+            mqtts,
             http: address,
             database,
             owner,
@@ -262,10 +271,24 @@ fn flow_settings(config: &Config) -> statecast_flow::Settings {
     statecast_flow::Settings { limits, register_unknown: config.dev, ..Default::default() }
 }
 
+/// What is being done when MQTT doesn't come up.
+fn listening(mqtt: &Mqtt) -> String {
+    let tls = mqtt.tls.as_ref().map(|tls| format!(", and for TLS on {}", tls.listen)).unwrap_or_default();
+    format!("listen for MQTT on {}{tls}", mqtt.listen)
+}
+
 fn mqtt_settings(config: &Config) -> statecast_broker::Config {
     let mqtt = &config.mqtt;
     statecast_broker::Config {
         listen: mqtt.listen,
+        tls: mqtt.tls.as_ref().map(|tls| Tls {
+            listen: tls.listen,
+            certificate: tls.certificate.clone(),
+            key: tls.key.clone(),
+            client_ca: tls.client_ca.clone(),
+            require_client_certificate: tls.require_client_certificate,
+            handshake_timeout: TLS_HANDSHAKE_MAX,
+        }),
         own_topics: vec!["devices/".into(), "changes/".into()],
         packet_bytes_max: mqtt.packet_bytes_max,
         unacknowledged_max: mqtt.unacknowledged_max,

@@ -42,6 +42,9 @@ pub struct Config {
 pub struct Mqtt {
     /// Address for MQTT 3.1.1 and 5 over TCP.
     pub listen: SocketAddr,
+    /// MQTT over TLS, where it is wanted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<MqttTls>,
     /// Largest packet, in bytes.
     pub packet_bytes_max: usize,
     /// Unacknowledged publishes of a connection.
@@ -50,6 +53,23 @@ pub struct Mqtt {
     pub bytes_in_flight_max: usize,
     /// Open connections.
     pub connections_max: usize,
+}
+
+/// MQTT over TLS. The files are PEM, and are read again when they change.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MqttTls {
+    /// Address for MQTT 3.1.1 and 5 over TLS 1.2 and 1.3.
+    pub listen: SocketAddr,
+    /// File with the certificate of the server, followed by those between it and the root.
+    pub certificate: PathBuf,
+    /// File with the private key of the certificate.
+    pub key: PathBuf,
+    /// File with the certificates of those who sign the certificates of devices; without it, devices show none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_ca: Option<PathBuf>,
+    /// Only who shows a certificate is let in on this address.
+    pub require_client_certificate: bool,
 }
 
 /// The HTTP side.
@@ -123,10 +143,23 @@ impl Default for Mqtt {
     fn default() -> Self {
         Self {
             listen: ([127, 0, 0, 1], 1883).into(),
+            tls: None,
             packet_bytes_max: 256 * 1024,
             unacknowledged_max: 100,
             bytes_in_flight_max: 64 * 1024 * 1024,
             connections_max: 50_000,
+        }
+    }
+}
+
+impl Default for MqttTls {
+    fn default() -> Self {
+        Self {
+            listen: ([127, 0, 0, 1], 8883).into(),
+            certificate: PathBuf::new(),
+            key: PathBuf::new(),
+            client_ca: None,
+            require_client_certificate: false,
         }
     }
 }
@@ -187,10 +220,24 @@ impl Config {
     }
 
     fn check(&self) -> Result<()> {
-        for (key, address) in [("mqtt.listen", self.mqtt.listen), ("http.listen", self.http.listen)] {
+        let tls = self.mqtt.tls.as_ref();
+        let listens = [("mqtt.listen", self.mqtt.listen), ("http.listen", self.http.listen)];
+        for (key, address) in listens.into_iter().chain(tls.map(|tls| ("mqtt.tls.listen", tls.listen))) {
             if self.dev && !address.ip().is_loopback() {
                 bail!(
                     "{key} is {address}: with --dev anyone may do anything, so it only listens on loopback"
+                );
+            }
+        }
+        if let Some(tls) = tls {
+            for (key, path) in [("certificate", &tls.certificate), ("key", &tls.key)] {
+                if path.as_os_str().is_empty() {
+                    bail!("mqtt.tls.{key} isn't set: TLS needs the file");
+                }
+            }
+            if tls.require_client_certificate && tls.client_ca.is_none() {
+                bail!(
+                    "mqtt.tls.require_client_certificate needs mqtt.tls.client_ca: who signs the certificates"
                 );
             }
         }
@@ -270,6 +317,18 @@ mod tests {
         let env = [("STATECAST__MQTT__LISTN".to_owned(), "127.0.0.1:2".to_owned())];
         let error = Config::load(None, &env, &[]).unwrap_err().to_string();
         assert!(error.contains("STATECAST__MQTT__LISTN") && error.contains("`listen`"), "{error}");
+    }
+
+    #[test]
+    fn tls_needs_its_files() {
+        let problem = |text: &str| Config::load(Some(file(text).path()), &[], &[]).unwrap_err().to_string();
+        assert!(problem("[mqtt.tls]\ncertificate = \"a.pem\"\n").contains("mqtt.tls.key"));
+        let nobody_signs =
+            "[mqtt.tls]\ncertificate = \"a\"\nkey = \"b\"\nrequire_client_certificate = true\n";
+        assert!(problem(nobody_signs).contains("mqtt.tls.client_ca"));
+        let elsewhere =
+            "dev = true\n[mqtt.tls]\ncertificate = \"a\"\nkey = \"b\"\nlisten = \"0.0.0.0:8883\"\n";
+        assert!(problem(elsewhere).contains("loopback"));
     }
 
     #[test]

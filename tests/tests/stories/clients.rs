@@ -59,13 +59,16 @@ async fn mqtt_js() -> Result<()> {
     let (installed, programs) = places()?;
     let service = Service::start()?;
     let installed = format!("CLIENTS={}", installed.display());
-    for version in ["3.1.1", "5"] {
-        let device = format!("mqttjs-{version}");
-        wanted(&service, &device).await?;
-        let port = service.mqtt_port().to_string();
-        let program = programs.join("device_mqttjs.mjs").display().to_string();
-        let ran = run("env", &[&installed, "node", &program, "127.0.0.1", &port, version, &device]).await?;
-        plays_a_device(&service, &device, version, ran).await?;
+    let program = programs.join("device_mqttjs.mjs").display().to_string();
+    let transports =
+        [("tcp", format!("mqtt://{}", service.mqtt)), ("ws", format!("ws://{}/mqtt", service.http))];
+    for (transport, url) in &transports {
+        for version in ["3.1.1", "5"] {
+            let device = format!("mqttjs-{transport}-{version}");
+            wanted(&service, &device).await?;
+            let ran = run("env", &[&installed, "node", &program, url, version, &device]).await?;
+            plays_a_device(&service, &device, version, ran).await?;
+        }
     }
     Ok(())
 }

@@ -50,7 +50,8 @@ pub(super) async fn run(config: Config) -> Result<()> {
     let app = Box::pin(Application::start(&config)).await?;
     info!(mqtt = %app.mqtt, http = %app.http, dev = config.dev, "ready");
     // For programs that start us, with port 0 above all.
-    say(&format!("ready mqtt={} http={}", app.mqtt, app.http))?;
+    let mqtts = app.mqtts.map(|address| format!(" mqtts={address}")).unwrap_or_default();
+    say(&format!("ready mqtt={} http={}{mqtts}", app.mqtt, app.http))?;
     let outcome = tokio::select! {
         failed = app.failed() => failed,
         _ = interrupt.recv() => Ok(()),

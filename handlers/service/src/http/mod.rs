@@ -6,6 +6,7 @@
 //! - `rules`, `receivers`, `deliveries`: who is to be told of what, and what became of it
 //! - `operations`: refused payloads, usage, health, metrics
 //! - `console`: the pages for people
+//! - `mqtt`: MQTT over WebSocket
 
 pub mod problem;
 mod body;
@@ -21,6 +22,7 @@ mod receivers;
 mod deliveries;
 mod operations;
 mod console;
+mod mqtt;
 
 use std::sync::Arc;
 
@@ -97,6 +99,7 @@ pub fn router(http: Http, body_bytes_max: usize) -> Router {
     let (router, api) = api().split_for_parts();
     router
         .merge(console::routes(api))
+        .merge(mqtt::routes())
         .fallback(async || Problem::not_found("no such path; /openapi.json has all that exist"))
         .method_not_allowed_fallback(async || Problem::method_not_allowed())
         // `body` has the limit.
