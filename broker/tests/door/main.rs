@@ -7,4 +7,7 @@ mod receipts;
 mod subscribing;
 mod routing;
 mod waiting;
+mod version5;
+mod wills;
+mod sharing;
 mod misbehaving;

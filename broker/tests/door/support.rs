@@ -177,6 +177,9 @@ pub struct Connect<'a> {
     pub clean: bool,
     /// Topic, payload and quality.
     pub will: Option<(&'a str, &'a str, u8)>,
+    pub will_retain: bool,
+    /// v5 properties of the will, encoded.
+    pub will_properties: &'a [u8],
     /// v5 properties, encoded.
     pub properties: &'a [u8],
 }
@@ -191,6 +194,8 @@ impl Default for Connect<'_> {
             keep_alive_s: 60,
             clean: true,
             will: None,
+            will_retain: false,
+            will_properties: &[],
             properties: &[],
         }
     }
@@ -220,6 +225,15 @@ impl Packet {
             return (topic, 0, rest.to_vec());
         }
         (topic, u16::from_be_bytes([rest[0], rest[1]]), rest[2..].to_vec())
+    }
+}
+
+impl Packet {
+    /// Topic, properties and payload of a v5 PUBLISH; the properties are short.
+    pub fn published5(&self) -> (String, Vec<u8>, String) {
+        let (topic, _, rest) = self.published();
+        let (properties, payload) = rest[1..].split_at(usize::from(rest[0]));
+        (topic, properties.to_vec(), String::from_utf8(payload.to_vec()).unwrap())
     }
 }
 
@@ -267,7 +281,7 @@ pub fn connect_packet(connect: &Connect<'_>) -> Vec<u8> {
         flags |= 2;
     }
     if let Some((_, _, qos)) = connect.will {
-        flags |= 4 | qos << 3;
+        flags |= 4 | qos << 3 | if connect.will_retain { 0x20 } else { 0 };
     }
     body.push(flags);
     body.extend(connect.keep_alive_s.to_be_bytes());
@@ -278,7 +292,8 @@ pub fn connect_packet(connect: &Connect<'_>) -> Vec<u8> {
     body.extend(text(connect.id));
     if let Some((topic, payload, _)) = connect.will {
         if connect.v5 {
-            body.push(0);
+            body.push(u8::try_from(connect.will_properties.len()).unwrap());
+            body.extend(connect.will_properties);
         }
         body.extend(text(topic));
         body.extend(text(payload));
@@ -330,11 +345,29 @@ impl Raw {
         self.send(&bytes).await;
     }
 
+    /// Publishes with v5 properties, encoded.
+    pub async fn publish_with(&mut self, topic: &str, payload: &str, properties: &[u8], flags: u8, id: u16) {
+        let mut body = text(topic);
+        if flags & 6 != 0 {
+            body.extend(id.to_be_bytes());
+        }
+        body.push(u8::try_from(properties.len()).unwrap());
+        body.extend(properties);
+        body.extend(payload.as_bytes());
+        self.send(&packet(0x30 | flags, &body)).await;
+    }
+
     /// Subscribes with these options, and returns the codes.
     pub async fn subscribe(&mut self, filters: &[(&str, u8)]) -> Vec<u8> {
+        self.subscribe_with(&[], filters).await
+    }
+
+    /// Subscribes with v5 properties, encoded.
+    pub async fn subscribe_with(&mut self, properties: &[u8], filters: &[(&str, u8)]) -> Vec<u8> {
         let mut body = vec![0, 77];
         if self.v5 {
-            body.push(0);
+            body.push(u8::try_from(properties.len()).unwrap());
+            body.extend(properties);
         }
         for (filter, options) in filters {
             body.extend(text(filter));
@@ -389,6 +422,11 @@ impl Raw {
 
     pub async fn packet(&mut self) -> Packet {
         self.try_packet().await.expect("the connection is open")
+    }
+
+    /// The payload of the next PUBLISH of version 5.
+    pub async fn payload5(&mut self) -> String {
+        self.packet().await.published5().2
     }
 
     /// Expects an acknowledgement of this kind, and returns its packet id.
