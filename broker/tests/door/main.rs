@@ -11,3 +11,4 @@ mod version5;
 mod wills;
 mod sharing;
 mod misbehaving;
+mod known_attacks;
