@@ -1,9 +1,11 @@
 //! What was found in other brokers, by CVE, and what ends rumqttd, each by a test of its name. Those that need
-//! persistent sessions, a file of access rules, or TLS aren't here.
+//! persistent sessions (FlashMQ 2025-62723, EMQX 2026-8741 and 2026-6564), a file of access rules or of passwords
+//! (2018-12550, -12551, 2017-7652), the provisioning of devices (ThingsBoard 2026-9568) or TLS aren't here.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use statecast_broker::Config;
+use statecast_broker::{Config, QoS};
 
 use crate::support::*;
 
@@ -72,6 +74,25 @@ async fn cve_2021_34432_an_empty_topic() {
 }
 
 #[tokio::test]
+async fn cve_2021_34434_and_2018_12546_rights_that_were_taken_away() {
+    let door = Door::open(config()).await;
+    let mut publisher = door.client("p").await;
+    let retained = publisher.publish_packet("chat", b"kept", 3, 1);
+    publisher.send(&retained).await;
+    assert_eq!(publisher.ack(PUBACK).await, 1);
+    let mut client = door.client("c").await;
+    client.subscribe(&[("chat", 0x00), ("changes/#", 0)]).await;
+    assert_eq!(client.packet().await.published().2, b"kept");
+    door.house.revoked.store(true, Ordering::Relaxed);
+    // Neither by the subscriptions that are there, nor as what is kept.
+    assert_eq!(door.broker.publish("r", &publication("changes/1", "x", QoS::AtMostOnce)), 0);
+    publisher.publish("chat", "x", 1, 2).await;
+    assert_eq!(publisher.ack(PUBACK).await, 2);
+    client.subscribe(&[("chat", 0)]).await;
+    client.nothing_came().await;
+}
+
+#[tokio::test]
 async fn cve_2018_12543_a_topic_that_begins_with_a_dollar() {
     let door = Door::open(config()).await;
     let mut client = door.client5("c").await;
@@ -102,7 +123,7 @@ async fn nanomq_2025_59946_subscriptions_that_come_and_go_under_load() {
         body.extend(text(filter));
         body.push(1);
         client.send(&packet(0x82, &body)).await;
-        door.broker.publish("r", &publication("devices/1/x", "x", statecast_broker::QoS::AtMostOnce));
+        door.broker.publish("r", &publication("devices/1/x", "x", QoS::AtMostOnce));
         publisher.publish("chat/x", "x", 0, 0).await;
         body.pop();
         client.send(&packet(0xA2, &body)).await;

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -48,11 +49,13 @@ pub struct Door {
 pub struct House {
     /// What a new subscriber sees first.
     pub first: Mutex<Vec<Publication>>,
+    /// Nobody may be sent anything any more.
+    pub revoked: Arc<AtomicBool>,
     /// Answers to `subscribed` wait for this to be released.
     pub slow: tokio::sync::Mutex<()>,
 }
 
-struct Most;
+struct Most(Arc<AtomicBool>);
 
 impl Grants for Most {
     fn may_publish(&self, topic: &str) -> bool {
@@ -63,7 +66,7 @@ impl Grants for Most {
         !filter.contains("forbidden")
     }
     fn may_receive(&self, topic: &str) -> bool {
-        !topic.contains("secret")
+        !topic.contains("secret") && !self.0.load(Ordering::Relaxed)
     }
 }
 
@@ -79,7 +82,11 @@ impl Access for House {
                 Some(b"banned") => Err(Denied::NotAuthorized),
                 Some(b"later") => Err(Denied::Unavailable),
                 Some(b"panic") => panic!("on purpose"),
-                _ => Ok(Admitted { realm: realm.into(), name: name.into(), grants: Arc::new(Most) }),
+                _ => Ok(Admitted {
+                    realm: realm.into(),
+                    name: name.into(),
+                    grants: Arc::new(Most(self.revoked.clone())),
+                }),
             }
         }
         .boxed()
