@@ -16,9 +16,10 @@ use crate::meters::Meters;
 use crate::outbox::{Letter, Posted};
 use crate::registry::Registry;
 use crate::retained::Retained;
-use crate::router::{self, Router};
+use crate::router::{self, Message, Router};
 use crate::tls::Certificates;
-use crate::tree::Tree;
+use crate::tree::{Found, Tree};
+use crate::wills::Wills;
 use crate::wire::Wire;
 use crate::{Access, CertificateName, Config, Delivery, Publication, Sessions, listener};
 
@@ -70,6 +71,7 @@ impl Broker {
             tree: Tree::default(),
             router,
             retained,
+            wills: Wills::new(),
             meters: Meters::new(),
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),
@@ -116,7 +118,10 @@ impl Broker {
     /// allow it. Never blocks, and is bounded for each connection. Returns how many it is on its way to. Only
     /// for the service's own topics: others have no subscriptions here.
     pub fn publish(&self, realm: &str, publication: &Publication) -> usize {
-        self.0.fan_out(realm, publication, None)
+        self.0.fan_out(realm, &publication.topic, None, |found| {
+            // Who is already subscribed sees a live message, whether or not it is kept (MQTT 5, 3.3.1.3).
+            Letter::new(publication, found.qos, publication.retain && found.keep_retain)
+        })
     }
 
     /// Would [`Broker::publish`] find anybody? Lets a caller skip making a payload.
@@ -183,6 +188,7 @@ pub(crate) struct Hub {
     pub(crate) tree: Tree,
     pub(crate) router: Router,
     pub(crate) retained: Retained,
+    pub(crate) wills: Wills,
     pub(crate) meters: Meters,
     /// One permit a byte of what may be in flight.
     pub(crate) bytes: Arc<Semaphore>,
@@ -199,23 +205,31 @@ pub(crate) struct Hub {
 }
 
 impl Hub {
-    /// Posts a message to everyone whose subscription matches and whose grants allow it, except to the
-    /// connection that it is from, if that one doesn't want to hear itself.
-    pub(crate) fn fan_out(&self, realm: &str, publication: &Publication, from: Option<u64>) -> usize {
+    /// Sends a message of a client on one of the service's own topics to those who subscribed to it.
+    pub(crate) fn echo(&self, realm: &str, message: &Message) -> usize {
+        self.fan_out(realm, &message.topic, Some(message.from), |found| {
+            Letter::routed(message, found.qos, message.retain && found.keep_retain)
+        })
+    }
+
+    /// Posts a letter to everyone whose subscription matches and whose grants allow it, except to the connection
+    /// that it is from, if that one doesn't want to hear itself.
+    fn fan_out(
+        &self,
+        realm: &str,
+        topic: &str,
+        from: Option<u64>,
+        letter: impl Fn(&Found<'_>) -> Letter,
+    ) -> usize {
         let mut count = 0;
-        self.tree.matching(realm, &publication.topic, |subscription| {
-            let client = &subscription.peer.client;
-            let options = subscription.options;
-            let echo = options.no_local && from == Some(client.connection);
-            if echo || !client.grants.may_receive(&publication.topic) {
-                return;
+        self.tree.matching(realm, topic, from, |found| {
+            if !found.peer.client.grants.may_receive(topic) {
+                return false;
             }
-            // Who is already subscribed sees a live message, whether or not it is kept (MQTT 5, 3.3.1.3).
-            let retain = publication.retain && options.keep_retain;
-            let letter = Letter::new(publication, options.qos, retain);
-            if subscription.peer.post(letter) == Posted::Queued {
-                count += 1;
-            }
+            let letter = letter(&found).identified(found.identifiers);
+            let queued = found.peer.post(letter) == Posted::Queued;
+            count += usize::from(queued);
+            queued
         });
         count
     }

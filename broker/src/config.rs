@@ -2,6 +2,7 @@
 //! everything.
 
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use crate::Tls;
@@ -29,6 +30,11 @@ pub struct Config {
     pub packet_deadline: Duration,
     /// How long a client may take from connecting to being admitted.
     pub connect_timeout: Duration,
+    /// Shortest and longest keep-alive, in seconds. A v5 client that asks for another one, or for none, is told which
+    /// one counts; a 3.1.1 client can't be told, and keeps its own.
+    pub keep_alive_s: RangeInclusive<u16>,
+    /// How many topic aliases a v5 client may use, and is sent at most.
+    pub topic_aliases_max: u16,
     /// How long a client may read nothing of what waits for it.
     pub write_deadline: Duration,
     /// Most connections; more are told that the server is busy.
@@ -47,6 +53,9 @@ pub struct Config {
     pub router_filters_max: usize,
     /// Most connections that subscribe to routed topics at one time.
     pub router_links_max: usize,
+    /// Most wills that wait because their clients asked for a delay; more are published at once. One is at most
+    /// 8 KiB long.
+    pub delayed_wills_max: usize,
     /// Total of all retained messages on routed topics, in bytes.
     pub retained_bytes_max: usize,
 }
@@ -63,6 +72,8 @@ impl Default for Config {
             partial_bytes_max: 32 * 1024 * 1024,
             packet_deadline: Duration::from_secs(10),
             connect_timeout: Duration::from_secs(10),
+            keep_alive_s: 1..=1200,
+            topic_aliases_max: 16,
             write_deadline: Duration::from_secs(30),
             connections_max: 100_000,
             outbox_bytes_max: 256 * 1024,
@@ -72,6 +83,7 @@ impl Default for Config {
             router_topics_max: 10_000,
             router_filters_max: 1_000,
             router_links_max: 5_000,
+            delayed_wills_max: 4_000,
             retained_bytes_max: 16 * 1024 * 1024,
         }
     }

@@ -8,14 +8,16 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
+use crate::Client;
 use crate::broker::Hub;
 use crate::ending::Ending;
 use crate::peer::Peer;
 use crate::receipts::Answer;
-use crate::{Client, Publication};
+use crate::router::Message;
 
 /// One thing that a client did which somebody behind the broker must know of. Deliveries of one connection
-/// arrive in the order in which it did them, `Connected` first and `Disconnected` last.
+/// arrive in the order in which it did them, `Connected` first and `Disconnected` last; only a will that the client
+/// asked to be delayed comes later.
 pub struct Delivery {
     /// Who did it.
     pub client: Arc<Client>,
@@ -84,7 +86,7 @@ pub struct Receipt {
     /// What becomes of an accepted publish besides: subscribers on the same topic see it.
     echo: Option<Box<Echo>>,
     /// Given back when the receipt goes.
-    _bytes: Option<OwnedSemaphorePermit>,
+    bytes: Option<OwnedSemaphorePermit>,
 }
 
 enum Promise {
@@ -99,7 +101,7 @@ enum Promise {
 struct Echo {
     hub: Weak<Hub>,
     client: Arc<Client>,
-    publication: Publication,
+    message: Message,
 }
 
 impl Receipt {
@@ -107,22 +109,22 @@ impl Receipt {
     /// For other entries than MQTT, and for tests of what stands behind the broker.
     pub fn watched() -> (Self, oneshot::Receiver<Result<(), Refused>>) {
         let (sender, receiver) = oneshot::channel();
-        (Self { promise: Promise::Watcher(sender), echo: None, _bytes: None }, receiver)
+        (Self { promise: Promise::Watcher(sender), echo: None, bytes: None }, receiver)
     }
 
     /// A receipt that promises nothing, but holds these bytes.
     pub(crate) fn unanswered(bytes: Option<OwnedSemaphorePermit>) -> Self {
-        Self { promise: Promise::Nothing, echo: None, _bytes: bytes }
+        Self { promise: Promise::Nothing, echo: None, bytes }
     }
 
     /// A receipt for a slot in the line of a connection, with the bytes of the message.
     pub(crate) fn in_line(peer: Arc<Peer>, number: u64, bytes: OwnedSemaphorePermit) -> Self {
-        Self { promise: Promise::Slot { peer, number }, echo: None, _bytes: Some(bytes) }
+        Self { promise: Promise::Slot { peer, number }, echo: None, bytes: Some(bytes) }
     }
 
     /// Once accepted, the message is also published to those who subscribed to its topic.
-    pub(crate) fn echoed(mut self, hub: Weak<Hub>, client: Arc<Client>, publication: Publication) -> Self {
-        self.echo = Some(Box::new(Echo { hub, client, publication }));
+    pub(crate) fn echoed(mut self, hub: Weak<Hub>, client: Arc<Client>, message: Message) -> Self {
+        self.echo = Some(Box::new(Echo { hub, client, message }));
         self
     }
 
@@ -131,7 +133,7 @@ impl Receipt {
         if let Some(echo) = self.echo.take()
             && let Some(hub) = echo.hub.upgrade()
         {
-            hub.fan_out(&echo.client.realm, &echo.publication, Some(echo.client.connection));
+            hub.echo(&echo.client.realm, &echo.message);
         }
         self.resolve(Ok(()));
     }
@@ -142,6 +144,8 @@ impl Receipt {
     }
 
     fn resolve(&mut self, answer: Answer) {
+        // Before the answer: when the client has it, nothing of its message is in flight any more.
+        self.bytes = None;
         match std::mem::replace(&mut self.promise, Promise::Nothing) {
             Promise::Nothing => {}
             Promise::Slot { peer, number } => peer.resolve(number, answer),

@@ -16,8 +16,9 @@
 //! The way of a message: `listener` accepts a socket, `tls` makes its handshake if it needs one, `wire` is its bytes, `connection` reads packets from them, `topics` says where a
 //! publish belongs, `receipts` keeps the line of those that wait for their acknowledgement. The way back: `tree`
 //! finds who subscribed to one of the service's own topics, `router` those of all
-//! other topics, `retained` keeps the last messages of these, `outbox` is what waits for one subscriber, `peer` is
-//! what others may touch of a connection, `registry` knows them all, `ending` says why one is over.
+//! other topics, `retained` keeps the last messages of these, `outbox` is what waits for one subscriber, `expiry`
+//! says for how long it is worth sending, `wills` holds the wills that wait, `peer` is what others may touch of a
+//! connection, `registry` knows them all, `ending` says why one is over.
 
 pub mod config;
 pub mod access;
@@ -34,6 +35,8 @@ mod tree;
 mod router;
 mod retained;
 mod outbox;
+mod expiry;
+mod wills;
 mod peer;
 mod registry;
 mod ending;

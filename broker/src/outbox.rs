@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use mqtt_protocol_core::mqtt::packet::Property;
 
+use crate::expiry::Expiry;
 use crate::router::Message;
 use crate::{Publication, QoS};
 
@@ -22,6 +23,10 @@ pub(crate) struct Letter {
     pub(crate) latest_only: bool,
     /// v5 properties of the publisher that travel along.
     pub(crate) properties: Option<Arc<[Property]>>,
+    /// When it runs out, if ever.
+    pub(crate) expiry: Option<Expiry>,
+    /// The identifiers of the subscriptions that it is sent for (v5).
+    pub(crate) identifiers: Box<[u32]>,
 }
 
 impl Letter {
@@ -34,6 +39,8 @@ impl Letter {
             retain,
             latest_only: publication.latest_only,
             properties: None,
+            expiry: None,
+            identifiers: Box::default(),
         }
     }
 
@@ -46,7 +53,14 @@ impl Letter {
             retain,
             latest_only: false,
             properties: message.properties.clone(),
+            expiry: message.expiry,
+            identifiers: Box::default(),
         }
+    }
+
+    /// The same, for subscriptions with these identifiers.
+    pub(crate) fn identified(self, identifiers: Vec<u32>) -> Self {
+        Self { identifiers: identifiers.into(), ..self }
     }
 
     /// What it weighs while it waits: roughly its memory.
@@ -128,7 +142,16 @@ mod tests {
 
     fn letter(topic: &str, payload: &'static str, qos: QoS, latest_only: bool) -> Letter {
         let payload = Bytes::from_static(payload.as_bytes());
-        Letter { topic: topic.into(), payload, qos, retain: false, latest_only, properties: None }
+        Letter {
+            topic: topic.into(),
+            payload,
+            qos,
+            retain: false,
+            latest_only,
+            properties: None,
+            expiry: None,
+            identifiers: Box::default(),
+        }
     }
 
     fn drain(outbox: &mut Outbox) -> Vec<Bytes> {

@@ -4,9 +4,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use mqtt_protocol_core::mqtt::packet::{MessageExpiryInterval, Property};
 use parking_lot::Mutex;
-use tokio::time::Instant;
 
 use crate::router::Message;
 use crate::topics;
@@ -20,8 +18,8 @@ pub(crate) struct Retained {
     kept: Mutex<Kept>,
 }
 
-/// The messages of one realm by topic, and since when they are kept.
-type Topics = HashMap<Arc<str>, (Message, Instant)>;
+/// The messages of one realm by topic.
+type Topics = HashMap<Arc<str>, Message>;
 
 #[derive(Default)]
 struct Kept {
@@ -40,7 +38,7 @@ impl Retained {
         let mut kept = self.kept.lock();
         let Kept { realms, bytes } = &mut *kept;
         let old = realms.get(realm).and_then(|topics| topics.get(&message.topic));
-        let without = *bytes - old.map_or(0, |(old, _)| weight(old));
+        let without = *bytes - old.map_or(0, weight);
         if message.payload.is_empty() {
             *bytes = without;
             if let Some(topics) = realms.get_mut(realm) {
@@ -56,7 +54,7 @@ impl Retained {
         }
         *bytes = without + weight(message);
         let topics = realms.entry(Arc::clone(realm)).or_default();
-        topics.insert(Arc::clone(&message.topic), (message.clone(), Instant::now()));
+        topics.insert(Arc::clone(&message.topic), message.clone());
         true
     }
 
@@ -67,15 +65,15 @@ impl Retained {
         let Kept { realms, bytes } = &mut *kept;
         let Some(topics) = realms.get_mut(realm) else { return Vec::new() };
         let mut found = Vec::new();
-        topics.retain(|topic, (message, since)| {
+        topics.retain(|topic, message| {
             if !topics::matches(pattern, topic) {
                 return true;
             }
-            let Some(properties) = aged(message.properties.as_deref(), since.elapsed().as_secs()) else {
+            if message.expiry.is_some_and(|expiry| expiry.left().is_none()) {
                 *bytes -= weight(message);
                 return false;
-            };
-            found.push(Message { properties, ..message.clone() });
+            }
+            found.push(message.clone());
             true
         });
         found
@@ -86,28 +84,11 @@ fn weight(message: &Message) -> usize {
     message.topic.len() + message.payload.len() + BOOKKEEPING_BYTES
 }
 
-/// The properties after some time: the expiry interval is shorter by it (MQTT 5, 3.3.2.3.3). None when the
-/// message has expired.
-#[expect(clippy::option_option, reason = "the inner one is the absence of properties")]
-fn aged(properties: Option<&[Property]>, seconds: u64) -> Option<Option<Arc<[Property]>>> {
-    let Some(properties) = properties else { return Some(None) };
-    let mut aged = Vec::with_capacity(properties.len());
-    for property in properties {
-        let Property::MessageExpiryInterval(interval) = property else {
-            aged.push(property.clone());
-            continue;
-        };
-        let left = u64::from(interval.val()).checked_sub(seconds).filter(|left| *left > 0)?;
-        let interval = MessageExpiryInterval::new(u32::try_from(left).ok()?).ok()?;
-        aged.push(interval.into());
-    }
-    Some(Some(aged.into()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::QoS;
+    use crate::expiry::Expiry;
     use bytes::Bytes;
 
     fn message(topic: &str, payload: &'static str) -> Message {
@@ -119,6 +100,7 @@ mod tests {
             retain: true,
             from: 1,
             properties: None,
+            expiry: None,
         }
     }
 
@@ -155,13 +137,14 @@ mod tests {
     }
 
     #[test]
-    fn messages_expire() {
-        let properties = [MessageExpiryInterval::new(10).expect("valid").into()];
-        let left = |seconds| match aged(Some(&properties), seconds).flatten().as_deref() {
-            Some([Property::MessageExpiryInterval(interval)]) => Some(interval.val()),
-            _ => None,
-        };
-        assert_eq!(left(3), Some(7));
-        assert_eq!(left(10), None);
+    fn what_ran_out_is_seen_by_nobody_and_takes_no_room() {
+        let retained = Retained::new(1000);
+        let realm: Arc<str> = "r".into();
+        for (topic, seconds) in [("over", 0), ("valid", 100)] {
+            let expiry = Some(Expiry::after(seconds));
+            assert!(retained.keep(&realm, &Message { expiry, ..message(topic, topic) }));
+        }
+        assert_eq!(payloads(&retained, "r", "#"), ["valid"]);
+        assert_eq!(retained.kept.lock().bytes, weight(&message("valid", "valid")));
     }
 }

@@ -69,6 +69,15 @@ pub(crate) fn check_filter<'a>(text: &'a str, config: &Config) -> Result<Filter<
     Ok(Filter { pattern, group })
 }
 
+/// Takes a valid filter apart.
+pub(crate) fn take_apart(filter: &str) -> Filter<'_> {
+    let shared = filter.strip_prefix("$share/").and_then(|rest| rest.split_once('/'));
+    shared.map_or(Filter { pattern: filter, group: None }, |(group, pattern)| Filter {
+        pattern,
+        group: Some(group),
+    })
+}
+
 /// Does the filter match the topic? Both are valid.
 pub(crate) fn matches(pattern: &str, topic: &str) -> bool {
     let mut topic = topic.split('/');

@@ -1,13 +1,16 @@
 //! Subscriptions to the service's own topics, matched directly. Most name one topic exactly and cost one entry
-//! in a map; those with wildcards stand in a tree of levels.
+//! in a map; those with wildcards stand in a tree of levels. Of a group that shares a filter, one member gets each
+//! message.
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::RwLock;
 
-use crate::QoS;
 use crate::peer::Peer;
+use crate::topics::{self, Filter};
+use crate::{Client, QoS};
 
 /// What a subscriber wants with one filter.
 #[derive(Debug, Clone, Copy)]
@@ -18,6 +21,33 @@ pub(crate) struct Options {
     pub(crate) no_local: bool,
     /// The RETAIN flag is kept as it was published (v5).
     pub(crate) keep_retain: bool,
+    /// It is told this number with each message (v5).
+    pub(crate) identifier: Option<u32>,
+}
+
+impl Options {
+    /// Does the client want a message from this connection?
+    pub(crate) fn wants(&self, client: &Client, from: Option<u64>) -> bool {
+        !(self.no_local && from == Some(client.connection))
+    }
+}
+
+/// What several subscriptions of one connection that match a message come to (MQTT 5, 3.3.4).
+#[derive(Default)]
+pub(crate) struct Merged {
+    /// The highest quality; none when no subscription was added.
+    pub(crate) qos: Option<QoS>,
+    pub(crate) keep_retain: bool,
+    /// Those of all that have one.
+    pub(crate) identifiers: Vec<u32>,
+}
+
+impl Merged {
+    pub(crate) fn add(&mut self, options: &Options) {
+        self.qos = self.qos.max(Some(options.qos));
+        self.keep_retain |= options.keep_retain;
+        self.identifiers.extend(options.identifier);
+    }
 }
 
 /// What one connection subscribed to with one filter.
@@ -33,14 +63,37 @@ impl Subscription {
     }
 }
 
+/// A connection that a message is for.
+pub(crate) struct Found<'a> {
+    pub(crate) peer: &'a Arc<Peer>,
+    pub(crate) qos: QoS,
+    pub(crate) keep_retain: bool,
+    pub(crate) identifiers: Vec<u32>,
+}
+
 /// All subscriptions to own topics, by realm.
 #[derive(Default)]
 pub(crate) struct Tree(RwLock<HashMap<Arc<str>, Realm>>);
 
 #[derive(Default)]
 struct Realm {
-    exact: HashMap<Arc<str>, Vec<Subscription>>,
+    exact: HashMap<Arc<str>, Subscribers>,
     wild: Node,
+}
+
+/// All who subscribed with one pattern.
+#[derive(Default)]
+struct Subscribers {
+    plain: Vec<Subscription>,
+    groups: Vec<Group>,
+}
+
+/// Those who share one filter.
+struct Group {
+    name: Box<str>,
+    members: Vec<Subscription>,
+    /// Whose turn it is.
+    turn: AtomicUsize,
 }
 
 #[derive(Default)]
@@ -48,35 +101,38 @@ struct Node {
     /// By level; `+` is a level like any other here.
     children: HashMap<Box<str>, Node>,
     /// Filters that end at this level.
-    here: Vec<Subscription>,
+    here: Subscribers,
     /// Filters that end in `#` below this level: they match this level too.
-    below: Vec<Subscription>,
+    below: Subscribers,
 }
 
 impl Tree {
     /// Puts a subscription in force, in place of an older one of the same connection with the same filter.
-    pub(crate) fn subscribe(&self, pattern: &Arc<str>, subscription: Subscription) {
+    pub(crate) fn subscribe(&self, filter: &str, subscription: Subscription) {
+        let Filter { pattern, group } = topics::take_apart(filter);
         let mut realms = self.0.write();
         let realm = realms.entry(Arc::clone(&subscription.peer.client.realm)).or_default();
-        let list = if is_exact(pattern) {
-            realm.exact.entry(Arc::clone(pattern)).or_default()
+        let subscribers = if !is_exact(pattern) {
+            realm.wild.subscribers_mut(pattern)
+        } else if let Some(subscribers) = realm.exact.get_mut(pattern) {
+            subscribers
         } else {
-            realm.wild.list_mut(pattern)
+            realm.exact.entry(pattern.into()).or_default()
         };
-        list.retain(|old| old.connection() != subscription.connection());
-        list.push(subscription);
+        subscribers.add(group, subscription);
     }
 
     /// Ends a subscription.
-    pub(crate) fn unsubscribe(&self, pattern: &str, peer: &Peer) {
+    pub(crate) fn unsubscribe(&self, filter: &str, peer: &Peer) {
+        let Filter { pattern, group } = topics::take_apart(filter);
         let mut realms = self.0.write();
         let Some(realm) = realms.get_mut(&peer.client.realm) else { return };
         let connection = peer.client.connection;
         if !is_exact(pattern) {
-            realm.wild.remove(pattern, connection);
-        } else if let Some(list) = realm.exact.get_mut(pattern) {
-            list.retain(|old| old.connection() != connection);
-            if list.is_empty() {
+            realm.wild.remove(pattern, group, connection);
+        } else if let Some(subscribers) = realm.exact.get_mut(pattern) {
+            subscribers.remove(group, connection);
+            if subscribers.is_empty() {
                 realm.exact.remove(pattern);
             }
         }
@@ -85,25 +141,55 @@ impl Tree {
         }
     }
 
-    /// Calls `tell` once for each connection with a subscription that matches. Of several of one connection the
-    /// one with the highest quality counts.
-    pub(crate) fn matching(&self, realm: &str, topic: &str, mut tell: impl FnMut(&Subscription)) {
+    /// Calls `tell` once for each connection with subscriptions that match a message from this connection (none:
+    /// from the service), and once more for each group that does: for its members in turn, until one takes it.
+    pub(crate) fn matching(
+        &self,
+        realm: &str,
+        topic: &str,
+        from: Option<u64>,
+        mut tell: impl FnMut(Found<'_>) -> bool,
+    ) {
         let realms = self.0.read();
         let Some(realm) = realms.get(realm) else { return };
-        let mut found: Vec<&Subscription> = realm.exact.get(topic).into_iter().flatten().collect();
-        let exact = found.len();
-        realm.wild.collect(topic, &mut found);
-        if found.len() > exact {
-            found.sort_by_key(|one| (one.connection(), std::cmp::Reverse(one.options.qos)));
-            found.dedup_by_key(|one| one.connection());
+        let mut matching: Vec<&Subscribers> = realm.exact.get(topic).into_iter().collect();
+        realm.wild.collect(topic, &mut matching);
+        let mut plain: Vec<&Subscription> = matching.iter().flat_map(|one| &one.plain).collect();
+        if matching.len() > 1 {
+            plain.sort_by_key(|one| one.connection());
         }
-        found.into_iter().for_each(&mut tell);
+        for of_one in plain.chunk_by(|a, b| a.connection() == b.connection()) {
+            let peer = &of_one[0].peer;
+            let mut merged = Merged::default();
+            of_one
+                .iter()
+                .filter(|one| one.options.wants(&peer.client, from))
+                .for_each(|one| merged.add(&one.options));
+            if let Some(qos) = merged.qos {
+                let Merged { keep_retain, identifiers, .. } = merged;
+                tell(Found { peer, qos, keep_retain, identifiers });
+            }
+        }
+        for group in matching.iter().flat_map(|one| &one.groups) {
+            let turn = group.turn.fetch_add(1, Ordering::Relaxed) % group.members.len().max(1);
+            let (later, sooner) = group.members.split_at(turn);
+            for Subscription { peer, options } in sooner.iter().chain(later) {
+                let Options { qos, keep_retain, identifier, .. } = *options;
+                let identifiers = identifier.into_iter().collect();
+                if tell(Found { peer, qos, keep_retain, identifiers }) {
+                    break;
+                }
+            }
+        }
     }
 
     /// Is there any subscription that matches?
     pub(crate) fn any(&self, realm: &str, topic: &str) -> bool {
         let mut any = false;
-        self.matching(realm, topic, |_| any = true);
+        self.matching(realm, topic, None, |_| {
+            any = true;
+            true
+        });
         any
     }
 }
@@ -121,8 +207,42 @@ fn without_hash(pattern: &str) -> (Option<&str>, bool) {
     }
 }
 
+impl Subscribers {
+    fn add(&mut self, group: Option<&str>, subscription: Subscription) {
+        let list = match group {
+            None => &mut self.plain,
+            Some(name) => {
+                let at = self.groups.iter().position(|group| *group.name == *name).unwrap_or_else(|| {
+                    let (name, turn) = (name.into(), AtomicUsize::new(0));
+                    self.groups.push(Group { name, members: Vec::new(), turn });
+                    self.groups.len() - 1
+                });
+                &mut self.groups[at].members
+            }
+        };
+        list.retain(|old| old.connection() != subscription.connection());
+        list.push(subscription);
+    }
+
+    fn remove(&mut self, group: Option<&str>, connection: u64) {
+        let Some(name) = group else {
+            return self.plain.retain(|old| old.connection() != connection);
+        };
+        self.groups.retain_mut(|group| {
+            if *group.name == *name {
+                group.members.retain(|old| old.connection() != connection);
+            }
+            !group.members.is_empty()
+        });
+    }
+
+    fn is_empty(&self) -> bool {
+        self.plain.is_empty() && self.groups.is_empty()
+    }
+}
+
 impl Node {
-    fn list_mut(&mut self, pattern: &str) -> &mut Vec<Subscription> {
+    fn subscribers_mut(&mut self, pattern: &str) -> &mut Subscribers {
         let (levels, below) = without_hash(pattern);
         let mut node = self;
         for level in levels.into_iter().flat_map(|levels| levels.split('/')) {
@@ -131,21 +251,20 @@ impl Node {
         if below { &mut node.below } else { &mut node.here }
     }
 
-    fn remove(&mut self, pattern: &str, connection: u64) {
+    fn remove(&mut self, pattern: &str, group: Option<&str>, connection: u64) {
         let (levels, below) = without_hash(pattern);
         let levels: Vec<&str> = levels.into_iter().flat_map(|levels| levels.split('/')).collect();
-        self.remove_below(&levels, below, connection);
+        self.remove_below(&levels, below, group, connection);
     }
 
     /// Removes at the end of the path, and on the way back every node with nothing left in it.
-    fn remove_below(&mut self, levels: &[&str], below: bool, connection: u64) {
+    fn remove_below(&mut self, levels: &[&str], below: bool, group: Option<&str>, connection: u64) {
         let Some((level, rest)) = levels.split_first() else {
-            let list = if below { &mut self.below } else { &mut self.here };
-            list.retain(|old| old.connection() != connection);
-            return;
+            let subscribers = if below { &mut self.below } else { &mut self.here };
+            return subscribers.remove(group, connection);
         };
         if let Some(child) = self.children.get_mut(*level) {
-            child.remove_below(rest, below, connection);
+            child.remove_below(rest, below, group, connection);
             if child.is_empty() {
                 self.children.remove(*level);
             }
@@ -156,8 +275,8 @@ impl Node {
         self.children.is_empty() && self.here.is_empty() && self.below.is_empty()
     }
 
-    fn collect<'a>(&'a self, topic: &str, found: &mut Vec<&'a Subscription>) {
-        found.extend(&self.below);
+    fn collect<'a>(&'a self, topic: &str, found: &mut Vec<&'a Subscribers>) {
+        found.push(&self.below);
         if self.children.is_empty() {
             return;
         }
@@ -168,98 +287,11 @@ impl Node {
         for child in [self.children.get(level), self.children.get("+")].into_iter().flatten() {
             match rest {
                 Some(rest) => child.collect(rest, found),
-                None => found.extend(child.here.iter().chain(&child.below)),
+                None => found.extend([&child.here, &child.below]),
             }
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::topics;
-    use crate::{Client, Grants};
-    use proptest::prelude::*;
-
-    struct Everything;
-    impl Grants for Everything {
-        fn may_publish(&self, _: &str) -> bool {
-            true
-        }
-        fn may_subscribe(&self, _: &str) -> bool {
-            true
-        }
-        fn may_receive(&self, _: &str) -> bool {
-            true
-        }
-    }
-
-    fn subscription(connection: u64, realm: &str, qos: QoS) -> Subscription {
-        let client = Client {
-            realm: realm.into(),
-            name: "n".into(),
-            client_id: connection.to_string().into(),
-            connection,
-            grants: Arc::new(Everything),
-        };
-        Subscription {
-            peer: Peer::new(Arc::new(client), 0),
-            options: Options { qos, no_local: false, keep_retain: false },
-        }
-    }
-
-    fn found(tree: &Tree, realm: &str, topic: &str) -> Vec<(u64, QoS)> {
-        let mut found = Vec::new();
-        tree.matching(realm, topic, |one| found.push((one.connection(), one.options.qos)));
-        found
-    }
-
-    #[test]
-    fn one_message_for_each_connection_at_its_highest_quality() {
-        let tree = Tree::default();
-        let one = subscription(1, "r", QoS::AtMostOnce);
-        tree.subscribe(&"a/b".into(), one.clone());
-        tree.subscribe(
-            &"a/#".into(),
-            Subscription { options: Options { qos: QoS::AtLeastOnce, ..one.options }, ..one.clone() },
-        );
-        tree.subscribe(&"#".into(), one.clone());
-        tree.subscribe(&"a/b".into(), subscription(2, "other", QoS::AtMostOnce));
-        assert_eq!(found(&tree, "r", "a/b"), [(1, QoS::AtLeastOnce)]);
-        assert_eq!(found(&tree, "r", "a"), [(1, QoS::AtLeastOnce)]);
-        tree.unsubscribe("a/#", &one.peer);
-        assert_eq!(found(&tree, "r", "a/b"), [(1, QoS::AtMostOnce)]);
-        tree.unsubscribe("a/b", &one.peer);
-        tree.unsubscribe("#", &one.peer);
-        assert_eq!(found(&tree, "r", "a/b"), []);
-        assert!(!tree.0.read().contains_key("r"), "nothing is left of a realm without subscriptions");
-    }
-
-    proptest! {
-        /// The tree finds what comparing with every filter finds, and forgets all when all are gone.
-        #[test]
-        fn finds_what_a_scan_finds(
-            patterns in prop::collection::vec("(a|b|\\+)(/(a|b||\\+)){0,2}(/#)?|#", 1..20),
-            topic in "(a|b)(/(a|b|)){0,3}",
-        ) {
-            let tree = Tree::default();
-            let mut expected = Vec::new();
-            let mut all = Vec::new();
-            for (connection, pattern) in (0..).zip(&patterns) {
-                let one = subscription(connection, "r", QoS::AtLeastOnce);
-                tree.subscribe(&pattern.as_str().into(), one.clone());
-                if topics::matches(pattern, &topic) {
-                    expected.push((connection, QoS::AtLeastOnce));
-                }
-                all.push((pattern, one));
-            }
-            let mut found = found(&tree, "r", &topic);
-            found.sort_unstable();
-            prop_assert_eq!(found, expected);
-            for (pattern, one) in all {
-                tree.unsubscribe(pattern, &one.peer);
-            }
-            prop_assert!(tree.0.read().is_empty());
-        }
-    }
-}
+mod tests;

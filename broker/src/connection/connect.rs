@@ -8,8 +8,9 @@ use std::time::SystemTime;
 
 use mqtt_protocol_core::mqtt::connection::Version;
 use mqtt_protocol_core::mqtt::packet::{
-    AssignedClientIdentifier, MaximumPacketSize, Packet, Property, ReceiveMaximum, SessionExpiryInterval,
-    SharedSubscriptionAvailable, SubscriptionIdentifierAvailable, v3_1_1, v5_0,
+    AssignedClientIdentifier, MaximumPacketSize, Packet, Properties, PropertiesParse as _, Property,
+    ReceiveMaximum, ServerKeepAlive, SessionExpiryInterval, SharedSubscriptionAvailable,
+    SubscriptionIdentifierAvailable, TopicAliasMaximum, v3_1_1, v5_0,
 };
 use mqtt_protocol_core::mqtt::result_code::{ConnectReasonCode, ConnectReturnCode, MqttError};
 use tokio::time::{Instant, timeout_at};
@@ -70,13 +71,16 @@ pub(super) async fn greet(
     let mut codec = Codec::new();
     let heard = hub.stopping.run_until_cancelled(hear(stream, &mut codec, deadline)).await;
     let rejected = match heard.unwrap_or(Err(Rejected::Silently("stopping"))) {
-        Ok((wish, input)) => match admit(hub, &wish, hello(&wish, address, certificate), deadline).await {
-            Ok(seat) => match codec.send(connack(hub, &wish, &seat)?) {
-                Ok(()) => return Some(Welcome { codec, seat, wish, input }),
-                Err(_) => Rejected::Silently("connack"),
-            },
-            Err(rejected) => rejected,
-        },
+        Ok((mut wish, input)) => {
+            wish.limit_keep_alive(&hub.config.keep_alive_s);
+            match admit(hub, &wish, hello(&wish, address, certificate), deadline).await {
+                Ok(seat) => match codec.send(connack(hub, &wish, &seat)?) {
+                    Ok(()) => return Some(Welcome { codec, seat, wish, input }),
+                    Err(_) => Rejected::Silently("connack"),
+                },
+                Err(rejected) => rejected,
+            }
+        }
         Err(rejected) => rejected,
     };
     let reason = match rejected {
@@ -111,11 +115,15 @@ async fn hear(stream: &mut Wire, codec: &mut Codec, deadline: Instant) -> Result
             Err(_) => return Err(Rejected::Silently("malformed connect")),
         }
     };
+    let no_aliases = takes_no_aliases(&mut input[..len], header);
     let received = codec.receive(&input[..len]);
     let rest = input.split_off(len);
     match received {
         Ok(Some(Packet::V3_1_1Connect(connect))) => Ok((Wish::from_v3(&connect), rest)),
-        Ok(Some(Packet::V5_0Connect(connect))) => Ok((Wish::from_v5(&connect), rest)),
+        Ok(Some(Packet::V5_0Connect(connect))) => {
+            let wish = Wish::from_v5(&connect);
+            Ok((if no_aliases { Wish { topic_aliases: 0, ..wish } } else { wish }, rest))
+        }
         Err(MqttError::UnsupportedProtocolVersion) => {
             // The codec has no version to answer in. Before 3.1.1 there was only 3.1, which has its code; what
             // comes after 5 may understand that of 5.
@@ -137,6 +145,31 @@ fn hello(wish: &Wish, address: SocketAddr, certificate: Option<CertificateName>)
         password: wish.password.clone(),
         certificate,
     }
+}
+
+/// Does a v5 CONNECT say in so many words that the client takes no topic aliases? The codec panics on a Topic Alias
+/// Maximum of 0, so it is shown a 1, which isn't used.
+fn takes_no_aliases(packet: &mut [u8], header: usize) -> bool {
+    const BEFORE_PROPERTIES_BYTES: usize = 10;
+    if packet.get(header..header + 7) != Some(&b"\0\x04MQTT\x05"[..]) {
+        return false;
+    }
+    let Some(rest) = packet.get(header + BEFORE_PROPERTIES_BYTES..) else { return false };
+    let Ok((properties, _)) = Properties::parse(rest) else { return false };
+    if !properties.iter().any(|one| matches!(one, Property::TopicAliasMaximum(max) if max.val() == 0)) {
+        return false;
+    }
+    let len_bytes = rest.iter().position(|byte| byte & 0x80 == 0).map_or(0, |at| at + 1);
+    let mut at = header + BEFORE_PROPERTIES_BYTES + len_bytes;
+    for property in &properties {
+        if let Property::TopicAliasMaximum(_) = property
+            && let Some(low) = packet.get_mut(at + 2)
+        {
+            *low = 1;
+        }
+        at += property.size();
+    }
+    true
 }
 
 /// Decides whether a client may connect, and gives it its seat.
@@ -168,17 +201,23 @@ async fn admit(hub: &Arc<Hub>, wish: &Wish, hello: Hello, deadline: Instant) -> 
         connection: hub.last_connection.fetch_add(1, Ordering::Relaxed) + 1,
         grants: admitted.grants,
     });
-    take_seat(hub, client, deadline).await
+    take_seat(hub, client, wish.starts_anew, deadline).await
 }
 
 /// Enters the client, and waits until the connection is gone that it takes over from: the last delivery of that
 /// one comes before the first of this one.
-async fn take_seat(hub: &Arc<Hub>, client: Arc<Client>, deadline: Instant) -> Result<Seat, Rejected> {
+async fn take_seat(
+    hub: &Arc<Hub>,
+    client: Arc<Client>,
+    starts_anew: bool,
+    deadline: Instant,
+) -> Result<Seat, Rejected> {
     let peer = Peer::new(client, hub.config.outbox_bytes_max);
     let predecessor = hub.registry.enter(&peer);
     let seat = Seat::new(Arc::clone(hub), peer, predecessor);
     let entered = async {
         seat.predecessor_gone().await;
+        hub.wills.back(&seat.peer().client, starts_anew);
         hub.deliveries.reserve().await
     };
     match hub.abandoned.run_until_cancelled(timeout_at(deadline, entered)).await {
@@ -216,10 +255,16 @@ fn connack(hub: &Hub, wish: &Wish, seat: &Seat) -> Option<Packet> {
     let mut properties: Vec<Property> = vec![
         ReceiveMaximum::new(hub.config.unacknowledged_max.max(1)).ok()?.into(),
         MaximumPacketSize::new(packet_bytes_max).ok()?.into(),
-        SubscriptionIdentifierAvailable::new(0).ok()?.into(),
+        SubscriptionIdentifierAvailable::new(1).ok()?.into(),
         SharedSubscriptionAvailable::new(1).ok()?.into(),
     ];
-    if wish.session_expiry {
+    if hub.config.topic_aliases_max > 0 {
+        properties.push(TopicAliasMaximum::new(hub.config.topic_aliases_max).ok()?.into());
+    }
+    if wish.keep_alive_is_ours {
+        properties.push(ServerKeepAlive::new(wish.keep_alive_s).ok()?.into());
+    }
+    if wish.session_expiry_s > 0 {
         properties.push(SessionExpiryInterval::new(0).ok()?.into());
     }
     if wish.client_id.is_empty() {

@@ -1,15 +1,19 @@
 //! The end of a connection: the client is told why, and all others that it is gone.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
+
+use mqtt_protocol_core::mqtt::result_code::MqttError;
 
 use super::publish::{Published, deliver, keep, route};
 use super::room::{Place, Room, share, wait_for_room};
 use super::wish::Will;
 use super::{Session, packets};
+use crate::broker::Hub;
 use crate::ending::Ending;
+use crate::expiry::Expiry;
 use crate::meters::{self, Outcome};
-use crate::{Delivery, Event, Receipt};
+use crate::{Client, Delivery, Event, Receipt};
 
 impl Session {
     /// Tells the client why, and all others that it is gone.
@@ -17,8 +21,10 @@ impl Session {
         self.log(ending);
         if let Some(code) = ending.code() {
             // Only v5 has such a packet, and only once.
-            if let Ok(packet) = packets::disconnect(code) {
-                self.codec.send(packet).ok();
+            let reason = self.reasons.then(|| ending.word());
+            let told = packets::disconnect(code, reason).and_then(|packet| self.codec.send(packet));
+            if told == Err(MqttError::PacketTooLarge) {
+                packets::disconnect(code, None).and_then(|packet| self.codec.send(packet)).ok();
             }
         }
         let mut last_words = std::mem::take(&mut self.codec.output);
@@ -27,7 +33,7 @@ impl Session {
         if ending.publishes_will()
             && let Some(will) = self.will.take()
         {
-            self.publish_will(will).await;
+            self.settle_will(will).await;
         }
         let hub = Arc::clone(&self.hub);
         if let Some(Ok(place)) = hub.abandoned.run_until_cancelled(hub.deliveries.reserve()).await {
@@ -63,21 +69,46 @@ impl Session {
         }
     }
 
-    /// Publishes the will, like any publish of the client. There is nobody left to answer.
-    async fn publish_will(&mut self, will: Will) {
-        let Will { topic, payload, qos, retain, properties } = will;
-        let (hub, client) = (&self.hub, &self.peer.client);
-        let bytes = share(topic.len() + payload.len(), hub);
-        let room = wait_for_room(Arc::clone(hub), bytes, hub.config.is_own(&*topic));
-        let Some(Ok(Room { bytes, place })) = hub.abandoned.run_until_cancelled(room).await else { return };
-        let will = Published { topic, payload, qos, packet: 0, dup: false, retain, properties };
-        let receipt = Receipt::unanswered(Some(bytes));
-        match place {
-            Place::Delivery(place) => deliver(hub, client, will, place, receipt),
-            Place::Router(place) if keep(hub, client, &will).is_ok() => {
-                route(hub, client, &will, place, receipt);
-            }
-            Place::Router(_) => hub.meters.publish(qos, Outcome::Refused),
+    /// Publishes the will, now or when the delay is over that the client asked for; at the latest when its session
+    /// ends (MQTT 5, 3.1.3.2.2).
+    async fn settle_will(&mut self, will: Will) {
+        let delay_s = will.delay_s.min(self.session_expiry_s);
+        let (hub, client) = (Arc::clone(&self.hub), Arc::clone(&self.peer.client));
+        if delay_s == 0 {
+            return publish_will(&hub, &client, will).await;
         }
+        let delay = Duration::from_secs(delay_s.into());
+        let (entered, is_entered) = tokio::sync::oneshot::channel();
+        hub.tasks.clone().spawn(async move {
+            let wait = hub.wills.enter(&client, hub.config.delayed_wills_max);
+            entered.send(()).ok();
+            let due = match wait {
+                Some(mut wait) => wait.is_due(delay, &hub.stopping).await,
+                None => true,
+            };
+            if due {
+                publish_will(&hub, &client, will).await;
+            }
+        });
+        // Before the connection is gone: who takes over from it finds the will.
+        is_entered.await.ok();
+    }
+}
+
+/// Publishes a will, like any publish of the client. There is nobody left to answer.
+async fn publish_will(hub: &Arc<Hub>, client: &Arc<Client>, will: Will) {
+    let Will { topic, payload, qos, retain, properties, expires_after_s, .. } = will;
+    let bytes = share(topic.len() + payload.len(), hub);
+    let room = wait_for_room(Arc::clone(hub), bytes, hub.config.is_own(&*topic));
+    let Some(Ok(Room { bytes, place })) = hub.abandoned.run_until_cancelled(room).await else { return };
+    let expiry = expires_after_s.map(Expiry::after);
+    let will = Published { topic, payload, qos, packet: 0, dup: false, retain, properties, expiry };
+    let receipt = Receipt::unanswered(Some(bytes));
+    match place {
+        Place::Delivery(place) => deliver(hub, client, will, place, receipt),
+        Place::Router(place) if keep(hub, client, &will).is_ok() => {
+            route(hub, client, &will, place, receipt);
+        }
+        Place::Router(_) => hub.meters.publish(qos, Outcome::Refused),
     }
 }

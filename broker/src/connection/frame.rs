@@ -85,6 +85,8 @@ pub(super) struct PublishHead<'a> {
     pub(super) qos: u8,
     /// 0 at quality 0.
     pub(super) packet: u16,
+    /// What follows: the properties (v5) and the payload.
+    pub(super) rest: &'a [u8],
 }
 
 /// Reads the head of a whole PUBLISH; none when it is malformed.
@@ -92,12 +94,12 @@ pub(super) fn publish_head(packet: &[u8], header: usize) -> Option<PublishHead<'
     let qos = packet.first()? >> 1 & 3;
     let (topic_len, rest) = take_u16(packet.get(header..)?)?;
     let (topic, rest) = rest.split_at_checked(usize::from(topic_len))?;
-    let packet = match qos {
-        0 => 0,
-        1 | 2 => take_u16(rest)?.0,
+    let (packet, rest) = match qos {
+        0 => (0, rest),
+        1 | 2 => take_u16(rest)?,
         _ => return None,
     };
-    (qos == 0 || packet != 0).then_some(PublishHead { topic, qos, packet })
+    (qos == 0 || packet != 0).then_some(PublishHead { topic, qos, packet, rest })
 }
 
 fn take_u16(bytes: &[u8]) -> Option<(u16, &[u8])> {
@@ -125,10 +127,13 @@ mod tests {
     #[test]
     fn the_head_of_a_publish_is_read() {
         let head = |packet: &'static [u8]| publish_head(packet, 2);
-        assert_eq!(head(&[0x30, 4, 0, 1, b'a', b'x']), Some(PublishHead { topic: b"a", qos: 0, packet: 0 }));
+        assert_eq!(
+            head(&[0x30, 4, 0, 1, b'a', b'x']),
+            Some(PublishHead { topic: b"a", qos: 0, packet: 0, rest: b"x" })
+        );
         assert_eq!(
             head(&[0x34, 5, 0, 1, b'a', 1, 2]),
-            Some(PublishHead { topic: b"a", qos: 2, packet: 258 })
+            Some(PublishHead { topic: b"a", qos: 2, packet: 258, rest: b"" })
         );
         assert_eq!(head(&[0x32, 5, 0, 1, b'a', 0, 0]), None, "packet id 0");
         assert_eq!(head(&[0x36, 5, 0, 1, b'a', 0, 1]), None, "quality 3");

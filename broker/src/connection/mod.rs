@@ -6,7 +6,7 @@
 //! - [`read`]: which packets are taken now, and which have to wait
 //! - [`room`]: what a publish needs
 //! - [`publish`], [`subscribe`]: what is done with them
-//! - [`write`]: acknowledgements and letters, with [`packets`]
+//! - [`write`]: acknowledgements and letters, with [`packets`] and [`aliases`]
 //! - [`clock`]: its deadlines; [`finish`]: its end
 //!
 //! The task sleeps in one place, [`Session::run`]; all else is done in between without waiting, so a slow
@@ -23,6 +23,7 @@ mod room;
 mod publish;
 mod subscribe;
 mod write;
+mod aliases;
 mod packets;
 mod clock;
 mod finish;
@@ -37,9 +38,11 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use self::aliases::Aliases;
 use self::clock::Clock;
 use self::codec::Codec;
 use self::connect::Welcome;
+use self::publish::Published;
 use self::read::Partial;
 use self::room::Room;
 use self::seat::Seat;
@@ -98,12 +101,18 @@ struct Session {
     wait: Option<BoxFuture<'static, Waited>>,
     /// Room for the first publish in the input, once it was waited for.
     room: Option<Room>,
+    /// The first publish in the input, if it had to be parsed to know its topic and still waits.
+    aliased: Option<Published>,
     /// Packet ids between PUBLISH and PUBREL at quality 2.
     unreleased: HashSet<u16>,
     /// Most publishes that the client is sent before it acknowledges.
     window: u16,
     /// The client wants to know why something was refused.
     reasons: bool,
+    /// The topic aliases that the client was told.
+    aliases: Aliases,
+    /// For how long the client wants its session kept when the connection ends, in seconds.
+    session_expiry_s: u32,
     filters: HashMap<Arc<str>, Filtered>,
     /// A SUBSCRIBE waits for its answer.
     subscribing: bool,
@@ -127,6 +136,7 @@ impl Session {
     fn new(hub: Arc<Hub>, stream: Wire, address: SocketAddr, welcome: Welcome) -> Self {
         let Welcome { codec, seat, wish, input } = welcome;
         let now = Instant::now();
+        let aliases_max = hub.config.topic_aliases_max;
         let clock = Clock::new(&hub.config, wish.keep_alive_s, now);
         let partial = Partial::new(Arc::clone(&hub));
         Self {
@@ -140,9 +150,12 @@ impl Session {
             holding: false,
             wait: None,
             room: None,
+            aliased: None,
             unreleased: HashSet::new(),
             window: wish.window.min(write::WINDOW_MAX),
             reasons: wish.reasons,
+            aliases: Aliases::new(wish.topic_aliases.min(aliases_max)),
+            session_expiry_s: wish.session_expiry_s,
             filters: HashMap::new(),
             subscribing: false,
             will: wish.will,

@@ -1,12 +1,16 @@
 //! Makes the packets that we send, in the version that the client speaks.
 
 use mqtt_protocol_core::mqtt::connection::Version;
-use mqtt_protocol_core::mqtt::packet::{Packet, Property, Qos, ReasonString, v3_1_1, v5_0};
+use mqtt_protocol_core::mqtt::packet::{
+    MessageExpiryInterval, Packet, Property, Qos, ReasonString, SubscriptionIdentifier, TopicAlias, v3_1_1,
+    v5_0,
+};
 use mqtt_protocol_core::mqtt::result_code::{
     DisconnectReasonCode, MqttError, PubackReasonCode, PubcompReasonCode, PubrecReasonCode, SubackReasonCode,
     SubackReturnCode, UnsubackReasonCode,
 };
 
+use super::aliases::Naming;
 use crate::outbox::Letter;
 use crate::receipts::{Acknowledgement, Answer};
 use crate::{QoS, Refused};
@@ -130,12 +134,22 @@ pub(super) fn unsuback(version: Version, id: u16, codes: Vec<UnsubackReasonCode>
 }
 
 /// DISCONNECT, which only v5 lets a server send.
-pub(super) fn disconnect(code: DisconnectReasonCode) -> Made {
-    Ok(v5_0::Disconnect::builder().reason_code(code).build()?.into())
+pub(super) fn disconnect(code: DisconnectReasonCode, reason: Option<&str>) -> Made {
+    let packet = v5_0::Disconnect::builder().reason_code(code);
+    Ok(match reason {
+        Some(text) => packet.props(vec![reason_string(text)?]).build()?.into(),
+        None => packet.build()?.into(),
+    })
 }
 
-/// PUBLISH, with a packet id exactly when the quality isn't 0.
-pub(super) fn publish(version: Version, letter: &Letter, id: Option<u16>) -> Made {
+/// PUBLISH, with a packet id exactly when the quality isn't 0, and with what is left until it runs out, in seconds.
+pub(super) fn publish(
+    version: Version,
+    letter: &Letter,
+    id: Option<u16>,
+    left_s: Option<u32>,
+    naming: Naming,
+) -> Made {
     let qos = match letter.qos {
         QoS::AtMostOnce => Qos::AtMostOnce,
         QoS::AtLeastOnce => Qos::AtLeastOnce,
@@ -143,11 +157,11 @@ pub(super) fn publish(version: Version, letter: &Letter, id: Option<u16>) -> Mad
     };
     Ok(match version {
         Version::V5_0 => v5_0::Publish::builder()
-            .topic_name(&*letter.topic)?
+            .topic_name(if let Naming::Alias(_) = naming { "" } else { &*letter.topic })?
             .qos(qos)
             .retain(letter.retain)
             .packet_id(id)
-            .props(letter.properties.as_deref().map(<[_]>::to_vec).unwrap_or_default())
+            .props(properties(letter, left_s, naming)?)
             .payload(&letter.payload[..])
             .build()?
             .into(),
@@ -160,4 +174,19 @@ pub(super) fn publish(version: Version, letter: &Letter, id: Option<u16>) -> Mad
             .build()?
             .into(),
     })
+}
+
+/// The properties of the publisher, and those that are ours.
+fn properties(letter: &Letter, left_s: Option<u32>, naming: Naming) -> Result<Vec<Property>, MqttError> {
+    let mut properties = letter.properties.as_deref().map(<[_]>::to_vec).unwrap_or_default();
+    if let Some(seconds) = left_s {
+        properties.push(MessageExpiryInterval::new(seconds)?.into());
+    }
+    for identifier in &letter.identifiers {
+        properties.push(SubscriptionIdentifier::new(*identifier)?.into());
+    }
+    if let Naming::Introduced(alias) | Naming::Alias(alias) = naming {
+        properties.push(TopicAlias::new(alias)?.into());
+    }
+    Ok(properties)
 }

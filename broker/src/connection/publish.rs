@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
+use mqtt_protocol_core::mqtt::connection::Version;
 use mqtt_protocol_core::mqtt::packet::{Packet, Property};
 use mqtt_protocol_core::mqtt::result_code::{DisconnectReasonCode as Code, MqttError};
 use tokio::sync::OwnedSemaphorePermit;
@@ -11,16 +12,17 @@ use tokio::sync::mpsc::OwnedPermit;
 
 use super::frame::{PublishHead, publish_head};
 use super::room::{Place, Room};
-use super::wish::{quality, travelling};
+use super::wish::{expires_after, quality, travelling};
 use super::{Session, packets};
 use crate::broker::Hub;
 use crate::ending::Ending;
+use crate::expiry::Expiry;
 use crate::meters::Outcome;
 use crate::peer::Peer;
 use crate::receipts::Acknowledgement;
 use crate::router::Message;
 use crate::topics::{self, BadTopic};
-use crate::{Client, Delivery, Event, Publication, QoS, Receipt, Refused};
+use crate::{Client, Delivery, Event, QoS, Receipt, Refused};
 
 /// How many packet ids a client may have between PUBLISH and PUBREL, as a multiple of its unacknowledged
 /// publishes.
@@ -35,6 +37,8 @@ pub(super) struct Published {
     pub(super) dup: bool,
     pub(super) retain: bool,
     pub(super) properties: Option<Arc<[Property]>>,
+    /// When it runs out, if ever.
+    pub(super) expiry: Option<Expiry>,
 }
 
 impl Session {
@@ -53,9 +57,40 @@ impl Session {
             self.repeat_pubrec(head.packet)?;
             return Ok(true);
         }
-        let own = self.hub.config.is_own(head.topic);
+        self.check_alias(head)?;
+        if head.topic.is_empty() && self.aliased.is_none() {
+            // It has an alias, which the codec knows.
+            self.aliased = Some(self.parse(packet)?);
+        }
+        let own = match &self.aliased {
+            Some(published) => self.hub.config.is_own(&*published.topic),
+            None => self.hub.config.is_own(head.topic),
+        };
         let Some(room) = self.take_room(packet.len(), own) else { return Ok(false) };
-        let published = match self.codec.receive(packet)? {
+        let published = match self.aliased.take() {
+            Some(published) => published,
+            None => self.parse(packet)?,
+        };
+        self.hand_on(published, room)?;
+        Ok(true)
+    }
+
+    /// Finds what the codec has no right code for: an alias of 0, and a publish with neither topic nor alias (MQTT 5,
+    /// 3.3.2.3.4 and 3.3.2.1).
+    fn check_alias(&self, head: PublishHead<'_>) -> Result<(), Ending> {
+        if self.codec.version() != Version::V5_0 {
+            return Ok(());
+        }
+        match topic_alias(head.rest) {
+            Some(0) => Err(Ending::Violation(Code::TopicAliasInvalid)),
+            None if head.topic.is_empty() => Err(Ending::Violation(Code::ProtocolError)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Shows a PUBLISH to the codec, exactly once.
+    fn parse(&mut self, packet: &[u8]) -> Result<Published, Ending> {
+        Ok(match self.codec.receive(packet)? {
             Some(Packet::V3_1_1Publish(packet)) => Published {
                 topic: packet.topic_name().into(),
                 payload: Bytes::copy_from_slice(packet.payload().as_slice()),
@@ -64,25 +99,32 @@ impl Session {
                 dup: packet.dup(),
                 retain: packet.retain(),
                 properties: None,
+                expiry: None,
             },
-            Some(Packet::V5_0Publish(packet)) => Published {
-                topic: packet.topic_name().into(),
-                payload: Bytes::copy_from_slice(packet.payload().as_slice()),
-                qos: quality(packet.qos()),
-                packet: packet.packet_id().unwrap_or_default(),
-                dup: packet.dup(),
-                retain: packet.retain(),
-                properties: travelling(packet.props()),
-            },
+            Some(Packet::V5_0Publish(packet)) => {
+                check_properties(packet.props())?;
+                Published {
+                    topic: packet.topic_name().into(),
+                    payload: Bytes::copy_from_slice(packet.payload().as_slice()),
+                    qos: quality(packet.qos()),
+                    packet: packet.packet_id().unwrap_or_default(),
+                    dup: packet.dup(),
+                    retain: packet.retain(),
+                    properties: travelling(packet.props()),
+                    expiry: expires_after(packet.props()).map(Expiry::after),
+                }
+            }
             _ => return Err(MqttError::MalformedPacket.into()),
-        };
-        self.hand_on(published, room)?;
-        Ok(true)
+        })
     }
 
     /// Is there a slot for another publish? One at quality 2 also needs a packet id that is to be released; a
-    /// repeated one has both.
+    /// repeated one has both. A v5 client was told how many there are: the codec ends the connection of one that
+    /// sends more (0x93).
     fn has_slot(&self, head: PublishHead<'_>) -> bool {
+        if self.codec.version() == Version::V5_0 {
+            return true;
+        }
         let limit = usize::from(self.hub.config.unacknowledged_max.max(1));
         if self.peer.receipts.lock().len() >= limit {
             return false;
@@ -171,6 +213,34 @@ impl Session {
     }
 }
 
+/// The topic alias among the properties of a v5 PUBLISH, which may be none; malformed ones are left to the codec.
+fn topic_alias(bytes: &[u8]) -> Option<u16> {
+    const TOPIC_ALIAS: u8 = 0x23;
+    let len_bytes = bytes.iter().take(4).position(|byte| byte & 0x80 == 0)? + 1;
+    let (len, properties) = bytes.split_at(len_bytes);
+    let len = len.iter().rev().fold(0, |len, byte| len << 7 | usize::from(byte & 0x7F));
+    let mut rest = properties.get(..len)?;
+    while let Some((kind, value)) = rest.split_first() {
+        if *kind == TOPIC_ALIAS {
+            return value.first_chunk().map(|alias| u16::from_be_bytes(*alias));
+        }
+        let (_, read) = Property::parse(rest).ok()?;
+        rest = rest.get(read..)?;
+    }
+    None
+}
+
+/// Refuses properties that no client may send: a subscription identifier (MQTT 5, 3.3.4), and a response topic with
+/// wildcards (3.3.2.3.5).
+fn check_properties(properties: &[Property]) -> Result<(), Ending> {
+    let bad = properties.iter().any(|property| match property {
+        Property::SubscriptionIdentifier(_) => true,
+        Property::ResponseTopic(topic) => topic.val().contains(['+', '#']),
+        _ => false,
+    });
+    if bad { Err(Ending::Violation(Code::ProtocolError)) } else { Ok(()) }
+}
+
 /// Hands a publish on one of the service's own topics to whoever makes it durable.
 pub(super) fn deliver(
     hub: &Hub,
@@ -179,13 +249,11 @@ pub(super) fn deliver(
     place: OwnedPermit<Delivery>,
     mut receipt: Receipt,
 ) {
-    let Published { topic, payload, qos, dup, retain, .. } = published;
-    hub.meters.publish(qos, Outcome::Delivered);
-    if hub.tree.any(&client.realm, &topic) {
-        let (topic, payload) = (Arc::clone(&topic), payload.clone());
-        let publication = Publication { topic, payload, qos, retain, latest_only: false };
-        receipt = receipt.echoed(hub.this.clone(), Arc::clone(client), publication);
+    hub.meters.publish(published.qos, Outcome::Delivered);
+    if hub.tree.any(&client.realm, &published.topic) {
+        receipt = receipt.echoed(hub.this.clone(), Arc::clone(client), message(client, &published));
     }
+    let Published { topic, payload, qos, dup, .. } = published;
     let event = Event::Publish { topic, payload, qos, dup };
     place.send(Delivery { client: Arc::clone(client), event, received_at: SystemTime::now(), receipt });
 }
@@ -221,5 +289,6 @@ fn message(client: &Client, published: &Published) -> Message {
         retain: published.retain,
         from: client.connection,
         properties: published.properties.clone(),
+        expiry: published.expiry,
     }
 }

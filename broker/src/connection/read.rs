@@ -9,7 +9,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use mqtt_protocol_core::mqtt::packet::Packet;
+use mqtt_protocol_core::mqtt::packet::{Packet, Property};
 use mqtt_protocol_core::mqtt::result_code::{DisconnectReasonCode as Code, MqttError, PubrecReasonCode};
 use tokio::time::Instant;
 
@@ -131,12 +131,11 @@ impl Session {
                     Some(_) => Ok(()),
                 }
             }
-            Some(Packet::V3_1_1Subscribe(packet)) => self.subscribe(packet.packet_id(), packet.entries()),
+            Some(Packet::V3_1_1Subscribe(packet)) => {
+                self.subscribe(packet.packet_id(), packet.entries(), &[])
+            }
             Some(Packet::V5_0Subscribe(packet)) => {
-                if packet.props().is_empty() {
-                    return self.subscribe(packet.packet_id(), packet.entries());
-                }
-                self.subscribe_with(packet.packet_id(), packet.entries(), packet.props())
+                self.subscribe(packet.packet_id(), packet.entries(), packet.props())
             }
             Some(Packet::V3_1_1Unsubscribe(packet)) => self.unsubscribe(packet.packet_id(), packet.entries()),
             Some(Packet::V5_0Unsubscribe(packet)) => self.unsubscribe(packet.packet_id(), packet.entries()),
@@ -145,6 +144,13 @@ impl Session {
                 Ok(())
             }
             Some(Packet::V5_0Disconnect(packet)) => {
+                if let Some(seconds) = session_expiry(packet.props().as_deref().unwrap_or_default()) {
+                    if self.session_expiry_s == 0 && seconds > 0 {
+                        // Not after a CONNECT without (MQTT 5, 3.14.2.2.2).
+                        return Err(Ending::Violation(Code::ProtocolError));
+                    }
+                    self.session_expiry_s = seconds;
+                }
                 // Anything but a plain goodbye leaves the will in force (MQTT 5, 3.14.2.1).
                 self.goodbye = Some(match packet.reason_code() {
                     None | Some(Code::NormalDisconnection) => Ending::Disconnect,
@@ -157,6 +163,14 @@ impl Session {
             Some(_) | None => Ok(()),
         }
     }
+}
+
+/// For how long the client now wants its session kept, in seconds.
+fn session_expiry(properties: &[Property]) -> Option<u32> {
+    properties.iter().find_map(|property| match property {
+        Property::SessionExpiryInterval(seconds) => Some(seconds.val()),
+        _ => None,
+    })
 }
 
 /// What one connection has read and not yet accepted, as part of the total.

@@ -51,25 +51,23 @@ pub(super) struct Subscribed {
 }
 
 impl Session {
-    /// Takes a v5 SUBSCRIBE with properties. Subscription identifiers are announced as not available.
-    pub(super) fn subscribe_with(
+    /// Takes a SUBSCRIBE: puts in force what may be, then asks what the client must see first.
+    pub(super) fn subscribe(
         &mut self,
         packet: u16,
         entries: &[SubEntry],
         properties: &[Property],
     ) -> Result<(), Ending> {
-        if properties.iter().any(|property| matches!(property, Property::SubscriptionIdentifier(_))) {
-            return Err(Ending::Violation(Code::SubscriptionIdentifiersNotSupported));
+        let identifier = identifier(properties)?;
+        let shares = |entry: &SubEntry| topics::take_apart(entry.topic_filter()).group.is_some();
+        if entries.iter().any(|entry| entry.sub_opts().nl() && shares(entry)) {
+            // Who shares can't keep its own messages from the others (MQTT 5, 3.8.3.1).
+            return Err(Ending::Violation(Code::ProtocolError));
         }
-        self.subscribe(packet, entries)
-    }
-
-    /// Takes a SUBSCRIBE: puts in force what may be, then asks what the client must see first.
-    pub(super) fn subscribe(&mut self, packet: u16, entries: &[SubEntry]) -> Result<(), Ending> {
         let mut codes = Vec::with_capacity(entries.len());
         let mut asked = Vec::new();
         for entry in entries {
-            match self.put_in_force(&entry.topic_filter().into(), entry.sub_opts()) {
+            match self.put_in_force(&entry.topic_filter().into(), entry.sub_opts(), identifier) {
                 Ok(one) => {
                     codes.push(granted(quality(entry.sub_opts().qos())));
                     asked.push(one);
@@ -84,16 +82,22 @@ impl Session {
             self.filters.values().map(|one| (Arc::clone(&one.pattern), one.options.qos)).collect();
         let letters =
             what_comes_first(Arc::clone(&self.hub), Arc::clone(&self.peer.client), asked, subscriptions);
+        let identifiers: Vec<u32> = identifier.into_iter().collect();
         self.subscribing = true;
         self.wait = Some(Box::pin(async move {
-            let letters = letters.await;
+            let letters = letters.await.into_iter().map(|one| one.identified(identifiers.clone())).collect();
             Waited::Subscribed(Subscribed { packet, codes, letters })
         }));
         Ok(())
     }
 
     /// Puts one filter in force, or says why not.
-    fn put_in_force(&mut self, filter: &Arc<str>, options: &SubOpts) -> Result<Asked, SubackReasonCode> {
+    fn put_in_force(
+        &mut self,
+        filter: &Arc<str>,
+        options: &SubOpts,
+        identifier: Option<u32>,
+    ) -> Result<Asked, SubackReasonCode> {
         let config = &self.hub.config;
         let Filter { pattern, group } = topics::check_filter(filter, config).map_err(|bad| match bad {
             BadTopic::Malformed => SubackReasonCode::TopicFilterInvalid,
@@ -108,16 +112,20 @@ impl Session {
             return Err(SubackReasonCode::QuotaExceeded);
         }
         let reach = topics::reach(pattern, config);
-        if group.is_some() && reach.own {
-            return Err(SubackReasonCode::SharedSubscriptionsNotSupported);
-        }
+        let shared = group.is_some();
         let wanted = match options.rh() {
+            // None of several sees what is there already (MQTT 5, 4.8.2).
+            _ if shared => false,
             RetainHandling::SendRetained => true,
             RetainHandling::SendRetainedIfNotExists => known.is_none(),
             RetainHandling::DoNotSendRetained => false,
         };
-        let options =
-            Options { qos: quality(options.qos()), no_local: options.nl(), keep_retain: options.rap() };
+        let options = Options {
+            qos: quality(options.qos()),
+            no_local: options.nl(),
+            keep_retain: options.rap(),
+            identifier,
+        };
         let pattern: Arc<str> = pattern.into();
         let (feed, in_force) = if reach.routed {
             let (feed, in_force) = self.subscribe_routed(filter, &pattern, group, options)?;
@@ -132,7 +140,6 @@ impl Session {
                 self.seat.own_filters.push(Arc::clone(filter));
             }
         }
-        let shared = group.is_some();
         self.filters.insert(Arc::clone(filter), Filtered { options, pattern, own: reach.own, feed, shared });
         let (filter, own, retained) = (Arc::clone(filter), reach.own, reach.routed && !shared);
         Ok(Asked { filter, wanted: wanted && (own || retained), own, retained, in_force })
@@ -208,6 +215,19 @@ impl Session {
         self.seat.feeds.retain(|one| !Arc::ptr_eq(one, feed));
         self.hub.router.close(feed);
         true
+    }
+}
+
+/// The subscription identifier, of which a SUBSCRIBE has one at most (MQTT 5, 3.8.2.1.2).
+fn identifier(properties: &[Property]) -> Result<Option<u32>, Ending> {
+    let mut identifiers = properties.iter().filter_map(|property| match property {
+        Property::SubscriptionIdentifier(identifier) => Some(identifier.val()),
+        _ => None,
+    });
+    let identifier = identifiers.next();
+    match identifiers.next() {
+        Some(_) => Err(Ending::Violation(Code::ProtocolError)),
+        None => Ok(identifier),
     }
 }
 

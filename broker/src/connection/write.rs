@@ -1,10 +1,14 @@
 //! What leaves: acknowledgements of resolved publishes, letters of the outbox, and the bytes of both.
 
+use mqtt_protocol_core::mqtt::result_code::MqttError;
 use tokio::time::Instant;
 
+use super::aliases::Naming;
 use super::{Session, packets};
 use crate::QoS;
 use crate::ending::Ending;
+use crate::expiry::Expiry;
+use crate::outbox::Letter;
 
 /// Most publishes at quality 1 and 2 that a client is sent before it acknowledges, whatever it asks for.
 pub(super) const WINDOW_MAX: u16 = 100;
@@ -22,7 +26,13 @@ impl Session {
             if done.qos == QoS::ExactlyOnce && packets::ends_exchange(version, &done.answer) {
                 self.unreleased.remove(&done.packet);
             }
-            self.codec.send(packets::acknowledgement(version, self.reasons, &done)?)?;
+            match self.codec.send(packets::acknowledgement(version, self.reasons, &done)?) {
+                // The client takes no packet that long: it is told without words (MQTT 5, 3.4.2.2.2).
+                Err(MqttError::PacketTooLarge) => {
+                    self.codec.send(packets::acknowledgement(version, false, &done)?)?;
+                }
+                sent => sent?,
+            }
         }
     }
 
@@ -42,18 +52,42 @@ impl Session {
                 }
             };
             let Some(letter) = letter else { break };
+            let left_s = letter.expiry.map(Expiry::left);
+            if left_s == Some(None) {
+                dropped("expired");
+                continue;
+            }
             let id = match letter.qos {
                 QoS::AtMostOnce => None,
                 _ => Some(self.codec.take_packet_id()?),
             };
-            let packet = packets::publish(self.codec.version(), &letter, id)?;
-            if self.codec.send(packet).is_err() {
+            if !self.send_letter(&letter, id, left_s.flatten())? {
                 // Longer than this client takes: it is as if it had been sent (MQTT 5, 3.1.2.11.4).
-                metrics::counter!("statecast_mqtt_dropped_total", "reason" => "too large").increment(1);
+                dropped("too large");
                 id.into_iter().for_each(|id| self.codec.return_packet_id(id));
             }
         }
         Ok(())
+    }
+
+    /// Puts a letter into the output. False when it is longer than the client takes.
+    fn send_letter(&mut self, letter: &Letter, id: Option<u16>, left_s: Option<u32>) -> Result<bool, Ending> {
+        let version = self.codec.version();
+        let mut naming = self.aliases.naming(&letter.topic);
+        loop {
+            match self.codec.send(packets::publish(version, letter, id, left_s, naming)?) {
+                Ok(()) => {
+                    self.aliases.sent(&letter.topic, naming);
+                    return Ok(true);
+                }
+                // Without the introduction it is shorter.
+                Err(MqttError::PacketTooLarge) if matches!(naming, Naming::Introduced(_)) => {
+                    naming = Naming::Topic;
+                }
+                Err(MqttError::PacketTooLarge) => return Ok(false),
+                Err(error) => return Err(error.into()),
+            }
+        }
     }
 
     /// Writes what the socket takes.
@@ -89,4 +123,9 @@ impl Session {
         self.stream.forget();
         Ok(())
     }
+}
+
+/// Counts a letter that isn't sent, by a reason of a small, fixed set.
+fn dropped(reason: &'static str) {
+    metrics::counter!("statecast_mqtt_dropped_total", "reason" => reason).increment(1);
 }

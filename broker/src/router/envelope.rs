@@ -6,6 +6,7 @@ use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use mqtt_protocol_core::mqtt::packet::Property;
 
 use crate::QoS;
+use crate::expiry::Expiry;
 
 /// A message from one client to others. rumqttd carries topic and payload; all else is in front of the payload.
 #[derive(Debug, Clone, PartialEq)]
@@ -20,20 +21,25 @@ pub(crate) struct Message {
     pub(crate) from: u64,
     /// v5 properties that travel along.
     pub(crate) properties: Option<Arc<[Property]>>,
+    /// When it runs out, if ever.
+    pub(crate) expiry: Option<Expiry>,
 }
 
-/// First byte (quality and RETAIN), connection, length of the properties.
-const HEAD_BYTES: usize = 1 + 8 + 4;
+/// Number, first byte (quality and RETAIN), connection, expiry, length of the properties.
+const HEAD_BYTES: usize = 8 + 1 + 8 + 8 + 4;
 const RETAIN: u8 = 4;
 
 impl Message {
-    /// Puts all but the topic into one payload.
-    pub(super) fn seal(&self) -> Bytes {
+    /// Puts all but the topic into one payload, with a number that no other message has: the router gives a link
+    /// one copy for each of its filters.
+    pub(super) fn seal(&self, number: u64) -> Bytes {
         let properties = self.properties.as_deref().unwrap_or_default();
         let properties_len = properties.iter().map(Property::size).sum::<usize>();
         let mut bytes = BytesMut::with_capacity(HEAD_BYTES + properties_len + self.payload.len());
+        bytes.put_u64(number);
         bytes.put_u8(self.qos as u8 | if self.retain { RETAIN } else { 0 });
         bytes.put_u64(self.from);
+        bytes.put_u64(self.expiry.map_or(0, Expiry::to_number));
         // A packet is far shorter than 4 GiB.
         bytes.put_u32(u32::try_from(properties_len).unwrap_or(u32::MAX));
         for property in properties {
@@ -43,12 +49,13 @@ impl Message {
         bytes.freeze()
     }
 
-    /// Takes apart what came out of the router. None if it wasn't sealed by us.
-    pub(super) fn open(name: &[u8], mut bytes: Bytes) -> Option<Self> {
+    /// Takes apart what came out of the router, and its number. None if it wasn't sealed by us.
+    pub(super) fn open(name: &[u8], mut bytes: Bytes) -> Option<(u64, Self)> {
         let topic = std::str::from_utf8(name).ok()?.splitn(3, '/').nth(2)?.into();
         if bytes.len() < HEAD_BYTES {
             return None;
         }
+        let number = bytes.get_u64();
         let first = bytes.get_u8();
         let qos = match first & !RETAIN {
             0 => QoS::AtMostOnce,
@@ -57,6 +64,7 @@ impl Message {
             _ => return None,
         };
         let from = bytes.get_u64();
+        let expiry = Expiry::from_number(bytes.get_u64());
         let len = usize::try_from(bytes.get_u32()).ok().filter(|len| *len <= bytes.len())?;
         let mut rest = &bytes.split_to(len)[..];
         let mut properties = Vec::new();
@@ -66,7 +74,9 @@ impl Message {
             rest = rest.get(read..)?;
         }
         let properties = (!properties.is_empty()).then(|| properties.into());
-        Some(Self { topic, payload: bytes, qos, retain: first & RETAIN != 0, from, properties })
+        let message =
+            Self { topic, payload: bytes, qos, retain: first & RETAIN != 0, from, properties, expiry };
+        Some((number, message))
     }
 }
 
@@ -113,6 +123,7 @@ mod tests {
         #[test]
         fn what_is_sealed_is_found(
             topic in "[é/a-z]{1,10}", payload: Vec<u8>, qos in 0..3_u8, retain: bool, from: u64, properties: bool,
+            number: u64, expiry: Option<u32>,
         ) {
             let properties = properties.then(|| {
                 let user = UserProperty::new("k", "v").expect("short");
@@ -121,9 +132,10 @@ mod tests {
             });
             let qos = [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce][usize::from(qos)];
             let topic: Arc<str> = topic.into();
-            let message = Message { topic, payload: payload.into(), qos, retain, from, properties };
+            let expiry = expiry.map(Expiry::after);
+            let message = Message { topic, payload: payload.into(), qos, retain, from, properties, expiry };
             let name = super::topic("realm", &message.topic);
-            prop_assert_eq!(Message::open(name.as_bytes(), message.seal()), Some(message));
+            prop_assert_eq!(Message::open(name.as_bytes(), message.seal(number)), Some((number, message)));
         }
 
         /// Two realms never share a name.

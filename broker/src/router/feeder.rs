@@ -7,10 +7,11 @@ use rumqttd::local::LinkRx;
 use tokio::sync::mpsc;
 
 use super::command::Command;
+use super::copies::Copies;
 use super::{Feed, Message};
-use crate::QoS;
 use crate::outbox::Letter;
 use crate::topics;
+use crate::tree::Merged;
 
 /// Reads a link until nothing more is wanted, then lets go of it; or until the router dies.
 pub(super) async fn run(
@@ -19,6 +20,7 @@ pub(super) async fn run(
     link: u64,
     left: mpsc::WeakUnboundedSender<Command>,
 ) {
+    let mut copies = Copies::default();
     loop {
         let next = tokio::select! {
             biased;
@@ -27,8 +29,9 @@ pub(super) async fn run(
         };
         match next {
             Ok(Some(Notification::Forward(forward))) => {
-                if let Some(message) = Message::open(&forward.publish.topic, forward.publish.payload) {
-                    deliver(&feed, &message);
+                let opened = Message::open(&forward.publish.topic, forward.publish.payload);
+                if let Some((number, message)) = opened {
+                    deliver(&feed, &mut copies, number, &message);
                 }
             }
             // The router has filled the link and waits until it is told to go on. The outbox is bounded on its
@@ -48,21 +51,26 @@ pub(super) async fn run(
 }
 
 /// Posts a message to the subscriber, at the lesser of the qualities, if it may see it.
-fn deliver(feed: &Feed, message: &Message) {
+fn deliver(feed: &Feed, copies: &mut Copies, number: u64, message: &Message) {
     let client = &feed.peer.client;
-    let mut qos: Option<QoS> = None;
-    let mut keep_retain = false;
+    let mut matching = Merged::default();
+    let mut expected = 0;
     for (pattern, options) in &*feed.patterns.lock() {
-        let echo = options.no_local && message.from == client.connection;
-        if !echo && topics::matches(pattern, &message.topic) {
-            qos = qos.max(Some(options.qos));
-            keep_retain |= options.keep_retain;
+        if topics::matches(pattern, &message.topic) {
+            expected += 1;
+            if options.wants(client, Some(message.from)) {
+                matching.add(options);
+            }
         }
     }
+    if !copies.is_first(number, expected) {
+        return;
+    }
     // A filter may just have been ended.
-    let Some(qos) = qos else { return };
+    let Some(qos) = matching.qos else { return };
     if !client.grants.may_receive(&message.topic) {
         return;
     }
-    feed.peer.post(Letter::routed(message, qos, message.retain && keep_retain));
+    let letter = Letter::routed(message, qos, message.retain && matching.keep_retain);
+    feed.peer.post(letter.identified(matching.identifiers));
 }

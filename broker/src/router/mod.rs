@@ -3,7 +3,7 @@
 //!
 //! - [`envelope`]: what crosses the router, and under which name: a realm never sees another
 //! - [`command`], [`pump`]: the one thread that speaks to the router, since all its calls block
-//! - [`feeder`]: one task for each link, from the router to the outbox of a subscriber
+//! - [`feeder`]: one task for each link, from the router to the outbox of a subscriber, with [`copies`]
 //! - [`canary`]: starts the router, watches it, starts it again
 //!
 //! rumqttd is kept from what it can't stand (`é/x` as a topic, say, would end its thread): names, filters and link
@@ -15,6 +15,7 @@ mod envelope;
 mod command;
 mod pump;
 mod feeder;
+mod copies;
 mod canary;
 #[cfg(test)]
 mod tests;
@@ -46,6 +47,7 @@ pub(crate) struct Router {
     pub(crate) places: Arc<Semaphore>,
     feeds: Mutex<HashMap<u64, Arc<Feed>>>,
     last_feed: AtomicU64,
+    last_message: AtomicU64,
     known: Mutex<Known>,
     limits: Limits,
     /// Cancelled when the router can't be kept alive: the process is to exit.
@@ -100,6 +102,7 @@ impl Router {
             places: Arc::new(Semaphore::new(PLACES)),
             feeds: Mutex::default(),
             last_feed: AtomicU64::new(0),
+            last_message: AtomicU64::new(0),
             known: Mutex::default(),
             limits,
             failed: CancellationToken::new(),
@@ -124,7 +127,7 @@ impl Router {
         place: OwnedSemaphorePermit,
     ) {
         let topic = envelope::topic(realm, &message.topic);
-        let envelope = message.seal();
+        let envelope = message.seal(self.last_message.fetch_add(1, Ordering::Relaxed) + 1);
         self.command(Command::Publish(Pending { topic, envelope, receipt, _place: place, deaths: 0 }));
     }
 

@@ -48,7 +48,8 @@ fn peer(connection: u64) -> Arc<Peer> {
     Peer::new(Arc::new(client), 1_000_000)
 }
 
-const OPTIONS: Options = Options { qos: QoS::AtLeastOnce, no_local: false, keep_retain: false };
+const OPTIONS: Options =
+    Options { qos: QoS::AtLeastOnce, no_local: false, keep_retain: false, identifier: None };
 
 async fn subscribe(hub: &Hub, feed: &Arc<Feed>, pattern: &str) {
     let in_force = hub.router.subscribe(feed, &pattern.into(), OPTIONS).expect("below the limit");
@@ -63,6 +64,7 @@ async fn publish(hub: &Hub, topic: &str) {
         qos: QoS::AtLeastOnce,
         retain: false,
         from: 0,
+        expiry: None,
         properties: None,
     };
     let (receipt, taken) = Receipt::watched();

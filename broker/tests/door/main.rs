@@ -9,4 +9,8 @@ mod receipts;
 mod subscribing;
 mod routing;
 mod waiting;
+mod version5;
+mod wills;
+mod sharing;
 mod misbehaving;
+mod known_attacks;

@@ -79,6 +79,24 @@ async fn a_filter_may_reach_own_and_routed_topics() {
 }
 
 #[tokio::test]
+async fn overlapping_filters_make_one_message() {
+    const COUNT: u16 = 500;
+    let door = Door::open(config()).await;
+    let mut client = door.client("c").await;
+    client.subscribe(&[("chat/x", 0), ("chat/+", 1), ("#", 0)]).await;
+    let mut other = door.client("o").await;
+    for number in 0..COUNT {
+        other.publish("chat/x", &number.to_string(), 0, 0).await;
+    }
+    let mut seen = Vec::new();
+    for _ in 0..COUNT {
+        seen.push(payload(&mut client).await.parse::<u16>().unwrap());
+    }
+    assert_eq!(seen, (0..COUNT).collect::<Vec<_>>());
+    client.nothing_came().await;
+}
+
+#[tokio::test]
 async fn nobody_hears_itself_who_does_not_want_to() {
     let door = Door::open(config()).await;
     let mut client = door.client5("c").await;

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -50,11 +51,13 @@ pub struct House {
     pub first: Mutex<Vec<Publication>>,
     /// Whom the certificate of the last one named.
     pub certificate: Mutex<Option<CertificateName>>,
+    /// Nobody may be sent anything any more.
+    pub revoked: Arc<AtomicBool>,
     /// Answers to `subscribed` wait for this to be released.
     pub slow: tokio::sync::Mutex<()>,
 }
 
-struct Most;
+struct Most(Arc<AtomicBool>);
 
 impl Grants for Most {
     fn may_publish(&self, topic: &str) -> bool {
@@ -65,7 +68,7 @@ impl Grants for Most {
         !filter.contains("forbidden")
     }
     fn may_receive(&self, topic: &str) -> bool {
-        !topic.contains("secret")
+        !topic.contains("secret") && !self.0.load(Ordering::Relaxed)
     }
 }
 
@@ -82,7 +85,11 @@ impl Access for House {
                 Some(b"banned") => Err(Denied::NotAuthorized),
                 Some(b"later") => Err(Denied::Unavailable),
                 Some(b"panic") => panic!("on purpose"),
-                _ => Ok(Admitted { realm: realm.into(), name: name.into(), grants: Arc::new(Most) }),
+                _ => Ok(Admitted {
+                    realm: realm.into(),
+                    name: name.into(),
+                    grants: Arc::new(Most(self.revoked.clone())),
+                }),
             }
         }
         .boxed()
@@ -180,6 +187,9 @@ pub struct Connect<'a> {
     pub clean: bool,
     /// Topic, payload and quality.
     pub will: Option<(&'a str, &'a str, u8)>,
+    pub will_retain: bool,
+    /// v5 properties of the will, encoded.
+    pub will_properties: &'a [u8],
     /// v5 properties, encoded.
     pub properties: &'a [u8],
 }
@@ -194,6 +204,8 @@ impl Default for Connect<'_> {
             keep_alive_s: 60,
             clean: true,
             will: None,
+            will_retain: false,
+            will_properties: &[],
             properties: &[],
         }
     }
@@ -229,6 +241,15 @@ impl Packet {
 /// Bytes both ways.
 pub trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
+
+impl Packet {
+    /// Topic, properties and payload of a v5 PUBLISH; the properties are short.
+    pub fn published5(&self) -> (String, Vec<u8>, String) {
+        let (topic, _, rest) = self.published();
+        let (properties, payload) = rest[1..].split_at(usize::from(rest[0]));
+        (topic, properties.to_vec(), String::from_utf8(payload.to_vec()).unwrap())
+    }
+}
 
 /// A client that writes its packets by hand.
 pub struct Raw {
@@ -274,7 +295,7 @@ pub fn connect_packet(connect: &Connect<'_>) -> Vec<u8> {
         flags |= 2;
     }
     if let Some((_, _, qos)) = connect.will {
-        flags |= 4 | qos << 3;
+        flags |= 4 | qos << 3 | if connect.will_retain { 0x20 } else { 0 };
     }
     body.push(flags);
     body.extend(connect.keep_alive_s.to_be_bytes());
@@ -285,7 +306,8 @@ pub fn connect_packet(connect: &Connect<'_>) -> Vec<u8> {
     body.extend(text(connect.id));
     if let Some((topic, payload, _)) = connect.will {
         if connect.v5 {
-            body.push(0);
+            body.push(u8::try_from(connect.will_properties.len()).unwrap());
+            body.extend(connect.will_properties);
         }
         body.extend(text(topic));
         body.extend(text(payload));
@@ -342,11 +364,29 @@ impl Raw {
         self.send(&bytes).await;
     }
 
+    /// Publishes with v5 properties, encoded.
+    pub async fn publish_with(&mut self, topic: &str, payload: &str, properties: &[u8], flags: u8, id: u16) {
+        let mut body = text(topic);
+        if flags & 6 != 0 {
+            body.extend(id.to_be_bytes());
+        }
+        body.push(u8::try_from(properties.len()).unwrap());
+        body.extend(properties);
+        body.extend(payload.as_bytes());
+        self.send(&packet(0x30 | flags, &body)).await;
+    }
+
     /// Subscribes with these options, and returns the codes.
     pub async fn subscribe(&mut self, filters: &[(&str, u8)]) -> Vec<u8> {
+        self.subscribe_with(&[], filters).await
+    }
+
+    /// Subscribes with v5 properties, encoded.
+    pub async fn subscribe_with(&mut self, properties: &[u8], filters: &[(&str, u8)]) -> Vec<u8> {
         let mut body = vec![0, 77];
         if self.v5 {
-            body.push(0);
+            body.push(u8::try_from(properties.len()).unwrap());
+            body.extend(properties);
         }
         for (filter, options) in filters {
             body.extend(text(filter));
@@ -401,6 +441,11 @@ impl Raw {
 
     pub async fn packet(&mut self) -> Packet {
         self.try_packet().await.expect("the connection is open")
+    }
+
+    /// The payload of the next PUBLISH of version 5.
+    pub async fn payload5(&mut self) -> String {
+        self.packet().await.published5().2
     }
 
     /// Expects an acknowledgement of this kind, and returns its packet id.
