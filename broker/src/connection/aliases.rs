@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use mqtt_protocol_core::mqtt::packet::{Properties, PropertiesParse as _, Property};
+
 /// How a publish says where it belongs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Naming {
@@ -47,6 +49,31 @@ impl Aliases {
             self.known.insert(Arc::clone(topic), alias);
         }
     }
+}
+
+/// Does a v5 CONNECT say in so many words that the client takes no topic aliases? The codec panics on a Topic Alias
+/// Maximum of 0, so it is shown a 1, which isn't used.
+pub(super) fn takes_no_aliases(packet: &mut [u8], header: usize) -> bool {
+    const BEFORE_PROPERTIES_BYTES: usize = 10;
+    if packet.get(header..header + 7) != Some(&b"\0\x04MQTT\x05"[..]) {
+        return false;
+    }
+    let Some(rest) = packet.get(header + BEFORE_PROPERTIES_BYTES..) else { return false };
+    let Ok((properties, _)) = Properties::parse(rest) else { return false };
+    if !properties.iter().any(|one| matches!(one, Property::TopicAliasMaximum(max) if max.val() == 0)) {
+        return false;
+    }
+    let len_bytes = rest.iter().position(|byte| byte & 0x80 == 0).map_or(0, |at| at + 1);
+    let mut at = header + BEFORE_PROPERTIES_BYTES + len_bytes;
+    for property in &properties {
+        if let Property::TopicAliasMaximum(_) = property
+            && let Some(low) = packet.get_mut(at + 2)
+        {
+            *low = 1;
+        }
+        at += property.size();
+    }
+    true
 }
 
 #[cfg(test)]

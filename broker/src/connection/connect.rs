@@ -8,13 +8,14 @@ use std::time::SystemTime;
 
 use mqtt_protocol_core::mqtt::connection::Version;
 use mqtt_protocol_core::mqtt::packet::{
-    AssignedClientIdentifier, MaximumPacketSize, Packet, Properties, PropertiesParse as _, Property,
-    ReceiveMaximum, ServerKeepAlive, SessionExpiryInterval, SharedSubscriptionAvailable,
-    SubscriptionIdentifierAvailable, TopicAliasMaximum, v3_1_1, v5_0,
+    AssignedClientIdentifier, MaximumPacketSize, Packet, Property, ReceiveMaximum, ServerKeepAlive,
+    SessionExpiryInterval, SharedSubscriptionAvailable, SubscriptionIdentifierAvailable, TopicAliasMaximum,
+    v3_1_1, v5_0,
 };
 use mqtt_protocol_core::mqtt::result_code::{ConnectReasonCode, ConnectReturnCode, MqttError};
 use tokio::time::{Instant, timeout_at};
 
+use super::aliases::takes_no_aliases;
 use super::codec::Codec;
 use super::frame::{self, Frame, Kind};
 use super::seat::Seat;
@@ -145,31 +146,6 @@ fn hello(wish: &Wish, address: SocketAddr, certificate: Option<CertificateName>)
         password: wish.password.clone(),
         certificate,
     }
-}
-
-/// Does a v5 CONNECT say in so many words that the client takes no topic aliases? The codec panics on a Topic Alias
-/// Maximum of 0, so it is shown a 1, which isn't used.
-fn takes_no_aliases(packet: &mut [u8], header: usize) -> bool {
-    const BEFORE_PROPERTIES_BYTES: usize = 10;
-    if packet.get(header..header + 7) != Some(&b"\0\x04MQTT\x05"[..]) {
-        return false;
-    }
-    let Some(rest) = packet.get(header + BEFORE_PROPERTIES_BYTES..) else { return false };
-    let Ok((properties, _)) = Properties::parse(rest) else { return false };
-    if !properties.iter().any(|one| matches!(one, Property::TopicAliasMaximum(max) if max.val() == 0)) {
-        return false;
-    }
-    let len_bytes = rest.iter().position(|byte| byte & 0x80 == 0).map_or(0, |at| at + 1);
-    let mut at = header + BEFORE_PROPERTIES_BYTES + len_bytes;
-    for property in &properties {
-        if let Property::TopicAliasMaximum(_) = property
-            && let Some(low) = packet.get_mut(at + 2)
-        {
-            *low = 1;
-        }
-        at += property.size();
-    }
-    true
 }
 
 /// Decides whether a client may connect, and gives it its seat.
