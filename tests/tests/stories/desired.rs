@@ -7,6 +7,7 @@ use statecast_tests::{Api, Service, VERSIONS, Version, Wire};
 
 const STATE: &str = "devices/lamp/state";
 const DESIRED: &str = "devices/lamp/desired";
+const PRESENCE: &str = "devices/lamp/presence";
 const REJECTED: &str = "devices/lamp/desired/rejected";
 
 async fn lamp(service: &Service, version: Version) -> Result<Wire> {
@@ -22,6 +23,18 @@ async fn told(wire: &mut Wire) -> Result<Value> {
     let message = wire.message().await?;
     ensure!(message.topic == DESIRED, "{message:?}");
     serde_json::from_slice(&message.payload).context("read desired")
+}
+
+/// Waits until a subscriber of the presence is told this.
+async fn online(watcher: &mut Wire, expected: bool) -> Result<()> {
+    loop {
+        let message = watcher.message().await?;
+        ensure!(message.topic == PRESENCE, "{message:?}");
+        let presence: Value = serde_json::from_slice(&message.payload).context("read presence")?;
+        if presence["online"] == expected {
+            return Ok(());
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -46,12 +59,19 @@ async fn it_reaches_a_connected_device_until_it_is_so() -> Result<()> {
         ensure!(second["desired"] == json!({ "level": 3 }), "{second}");
 
         ensure!(wire.publish(STATE, br#"{"level":3}"#, 1).await?.code == 0);
+        // Each change of presence is followed to its end: one that is still on its way would be told instead of the
+        // retained one, as the newer of the two.
+        let mut watcher = Wire::connect(&service.mqtt, version, "", "watcher", "any").await?;
+        ensure!(watcher.subscribe(PRESENCE, 1).await? == 1);
+        online(&mut watcher, true).await?;
         wire.disconnect().await?;
+        online(&mut watcher, false).await?;
         let mut wire = lamp(&service, version).await?;
+        online(&mut watcher, true).await?;
         ensure!(wire.subscribe("devices/lamp/#", 1).await? == 1);
         ensure!(told(&mut wire).await?["desired"] == json!({}), "it is as it should be");
         let presence = wire.message().await?;
-        ensure!(presence.topic == "devices/lamp/presence" && presence.retain, "{presence:?}");
+        ensure!(presence.topic == PRESENCE && presence.retain, "{presence:?}");
     }
     Ok(())
 }
