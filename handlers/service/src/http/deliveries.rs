@@ -15,7 +15,7 @@ use super::auth::Caller;
 use super::extract::Query;
 use super::live::{Events, READ_MAX, Teller, event, follow};
 use super::problem::Problem;
-use super::{Http, LIMIT_MAX, Page};
+use super::{Http, Page, page_after, page_size};
 
 pub(super) fn routes() -> OpenApiRouter<Http> {
     OpenApiRouter::new().routes(routes!(list)).routes(routes!(live))
@@ -45,11 +45,8 @@ async fn list(
 ) -> Result<axum::Json<Page<PushRow>>, Problem> {
     let device = which.device.as_deref().map(DeviceId::parse).transpose();
     let device = device.map_err(|bad| Problem::bad_request(bad.to_string()))?;
-    let before = match which.cursor.as_deref().filter(|cursor| !cursor.is_empty()) {
-        Some(cursor) => Some(read_cursor(cursor).ok_or_else(|| Problem::bad_request("no such cursor"))?),
-        None => None,
-    };
-    let limit = which.limit.unwrap_or(100).clamp(1, LIMIT_MAX);
+    let before = page_after(which.cursor.as_deref(), read_cursor)?;
+    let limit = page_size(which.limit);
     let filter = PushFilter { state: which.state, device: device.as_ref(), before };
     let items = http.store.deliveries(&caller.tenant, filter, limit).await?;
     Ok(axum::Json(Page::of(items, limit, |row| format!("{}.{}", row.push.position, row.push.id))))

@@ -12,7 +12,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::auth::Caller;
 use super::extract::{Device, Json, Payload, Query, if_match};
 use super::problem::Problem;
-use super::{Http, LIMIT_MAX, Page, position_header};
+use super::{Http, Page, page_after, page_size, position_header};
 use crate::access;
 
 pub(super) fn routes() -> OpenApiRouter<Http> {
@@ -33,16 +33,6 @@ pub(super) struct Paging {
     pub cursor: Option<String>,
 }
 
-impl Paging {
-    pub(super) fn limit(&self) -> usize {
-        self.limit.unwrap_or(100).clamp(1, LIMIT_MAX)
-    }
-
-    pub(super) fn cursor(&self) -> Option<&str> {
-        self.cursor.as_deref().filter(|cursor| !cursor.is_empty())
-    }
-}
-
 /// Lists devices by id.
 #[utoipa::path(get, path = "/v1/devices", params(Paging), responses((status = 200, body = Page<Object>)), tag = "devices")]
 async fn list(
@@ -50,11 +40,8 @@ async fn list(
     caller: Caller,
     Query(paging): Query<Paging>,
 ) -> Result<axum::Json<Page<Twin>>, Problem> {
-    let after = match paging.cursor() {
-        Some(cursor) => Some(DeviceId::parse(cursor).map_err(|_| Problem::bad_request("no such cursor"))?),
-        None => None,
-    };
-    let limit = paging.limit();
+    let after = page_after(paging.cursor.as_deref(), |cursor| DeviceId::parse(cursor).ok())?;
+    let limit = page_size(paging.limit);
     let items = http.store.list(&caller.tenant, after.as_ref(), limit).await?;
     Ok(axum::Json(Page::of(items, limit, |twin| twin.device.to_string())))
 }

@@ -9,7 +9,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::extract::{Device, Query};
 use super::problem::Problem;
-use super::{Http, LIMIT_MAX, Page};
+use super::{Http, Page, page_after, page_size};
 
 pub(super) fn routes() -> OpenApiRouter<Http> {
     OpenApiRouter::new().routes(routes!(history))
@@ -91,14 +91,8 @@ async fn history(
     Device(key): Device,
     Query(part): Query<Part>,
 ) -> Result<axum::Json<Page<Entry>>, Problem> {
-    let before = match part.cursor.as_deref().filter(|cursor| !cursor.is_empty()) {
-        Some(cursor) => {
-            let position = cursor.parse().map_err(|_| Problem::bad_request("no such cursor"))?;
-            Some(Position(position))
-        }
-        None => None,
-    };
-    let limit = part.limit.unwrap_or(100).clamp(1, LIMIT_MAX);
+    let before = page_after(part.cursor.as_deref(), |cursor| cursor.parse().ok().map(Position))?;
+    let limit = page_size(part.limit);
     let rows = http.store.history(&key, part.from, part.to, before, limit).await?;
     let items = rows.into_iter().map(Entry::from).collect();
     Ok(axum::Json(Page::of(items, limit, |entry: &Entry| entry.position.to_string())))

@@ -94,6 +94,17 @@ impl<T> Page<T> {
     }
 }
 
+/// How many items a page is to have; 100 where nothing is said.
+fn page_size(asked: Option<usize>) -> usize {
+    asked.unwrap_or(100).clamp(1, LIMIT_MAX)
+}
+
+/// Where the page before ended; none on the first, which has no cursor or an empty one.
+fn page_after<T>(cursor: Option<&str>, read: impl Fn(&str) -> Option<T>) -> Result<Option<T>, Problem> {
+    let read = |cursor| read(cursor).ok_or_else(|| Problem::bad_request("no such cursor"));
+    cursor.filter(|cursor| !cursor.is_empty()).map(read).transpose()
+}
+
 /// All routes, and their description.
 pub fn router(http: Http, body_bytes_max: usize) -> Router {
     let (router, api) = api().split_for_parts();

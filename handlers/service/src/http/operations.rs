@@ -17,7 +17,7 @@ use super::auth::Caller;
 use super::devices::Paging;
 use super::extract::Query;
 use super::problem::Problem;
-use super::{Http, Page};
+use super::{Http, Page, page_after, page_size};
 
 /// How long the database may take to answer before it counts as away.
 const PING_MAX: Duration = Duration::from_secs(2);
@@ -60,11 +60,8 @@ async fn dead_letters(
     caller: Caller,
     Query(paging): Query<Paging>,
 ) -> Result<axum::Json<Page<DeadLetter>>, Problem> {
-    let before = match paging.cursor() {
-        Some(cursor) => Some(cursor.parse().map_err(|_| Problem::bad_request("no such cursor"))?),
-        None => None,
-    };
-    let limit = paging.limit();
+    let before = page_after(paging.cursor.as_deref(), |cursor| cursor.parse().ok())?;
+    let limit = page_size(paging.limit);
     let rows = http.store.dead_letters(&caller.tenant, before, limit).await?;
     let items = rows
         .into_iter()
