@@ -4,21 +4,10 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+use super::samples::{at, doc, twin};
 use super::timed::object_at;
 use super::{apply_reported, delta, merge};
-use crate::{DeviceId, Document, Timestamp, Twin};
-
-fn doc(value: Value) -> Document {
-    serde_json::from_value(value).unwrap()
-}
-
-fn twin() -> Twin {
-    Twin::new(DeviceId::parse("d").unwrap())
-}
-
-fn at(seconds: i64) -> Timestamp {
-    Timestamp::from_micros(seconds * 1_000_000)
-}
+use crate::{Document, Twin};
 
 /// RFC 7396, appendix A: those vectors in which target and patch are objects.
 #[test]

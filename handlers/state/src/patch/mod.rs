@@ -22,6 +22,8 @@ pub mod timed;
 mod tombstones;
 pub mod delta;
 #[cfg(test)]
+mod samples;
+#[cfg(test)]
 mod laws;
 
 pub use delta::delta;

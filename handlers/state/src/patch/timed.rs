@@ -107,24 +107,8 @@ fn newest(stamp: &Value) -> Option<i64> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::DeviceId;
+    use crate::patch::samples::{apply, doc, twin};
     use serde_json::json;
-
-    fn doc(value: Value) -> Document {
-        serde_json::from_value(value).unwrap()
-    }
-
-    fn twin() -> Twin {
-        Twin::new(DeviceId::parse("d").unwrap())
-    }
-
-    fn at(seconds: i64) -> Timestamp {
-        Timestamp::from_micros(seconds * 1_000_000)
-    }
-
-    fn apply(twin: &mut Twin, seconds: i64, patch: Value) -> Applied {
-        apply_reported(twin, &doc(patch), at(seconds))
-    }
 
     #[test]
     fn a_newer_property_keeps_its_value() {

@@ -51,25 +51,10 @@ fn drop_tombstones(stamps: &mut Document, cutoff: i64, ties: &mut usize) {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::patch::{Applied, apply_reported};
-    use crate::{DeviceId, Timestamp, Twin};
+    use crate::Twin;
+    use crate::patch::apply_reported;
+    use crate::patch::samples::{apply, at, twin};
     use serde_json::json;
-
-    fn doc(value: Value) -> Document {
-        serde_json::from_value(value).unwrap()
-    }
-
-    fn twin() -> Twin {
-        Twin::new(DeviceId::parse("d").unwrap())
-    }
-
-    fn at(seconds: i64) -> Timestamp {
-        Timestamp::from_micros(seconds * 1_000_000)
-    }
-
-    fn apply(twin: &mut Twin, seconds: i64, patch: Value) -> Applied {
-        apply_reported(twin, &doc(patch), at(seconds))
-    }
 
     #[test]
     fn the_oldest_tombstones_are_forgotten() {
