@@ -74,6 +74,7 @@
 //! - `lexer`, `parser`, `clause`: from text to tree
 //! - `eval`: whether a twin matches
 //! - [`needs`]: what the outcome depends on, so that a change is evaluated only where it can matter
+//! - [`percolator`]: many queries at once: those that a change can affect
 //! - [`sort`]: the order of results
 
 pub mod ast;
@@ -85,6 +86,7 @@ mod parser;
 mod clause;
 mod eval;
 pub mod needs;
+pub mod percolator;
 pub mod sort;
 #[cfg(test)]
 mod samples;
@@ -97,6 +99,7 @@ use thiserror::Error;
 pub use ast::{Expr, Literal, Op};
 pub use fields::Field;
 pub use needs::{Needs, Touched};
+pub use percolator::Percolator;
 pub use seen::{Moment, Seen};
 pub use sort::{Sort, SortKey};
 pub use text::Pattern;
