@@ -28,6 +28,7 @@ use crate::outbox::Outbox;
 use crate::rulebook::Rulebook;
 use crate::sessions::Greetings;
 use crate::source::Truth;
+use crate::tallies::Tallies;
 use crate::{downlink, housekeeping, open_files};
 
 /// Deliveries that may wait between the broker and the flow. The broker bounds their bytes.
@@ -172,6 +173,7 @@ impl Application {
             }
         });
 
+        let tallies = Arc::new(Tallies::new(store.clone(), flow.feed().clone()));
         let (servers, stop_http) = (TaskTracker::new(), CancellationToken::new());
         let address = listener.local_addr()?;
         let router = http::router(
@@ -180,6 +182,7 @@ impl Application {
                 store,
                 search,
                 truth,
+                tallies,
                 began_at,
                 broker: broker.clone(),
                 rulebook,

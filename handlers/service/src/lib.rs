@@ -2,7 +2,7 @@
 //!
 //! - [`config`]: what can be set, and where from
 //! - [`access`], [`sessions`], [`downlink`]: what the broker asks, and what it is told
-//! - [`rulebook`], [`outbox`], [`source`]: glue between crates that don't know each other
+//! - [`rulebook`], [`tallies`], [`outbox`], [`source`]: glue between crates that don't know each other
 //! - [`housekeeping`]: what time brings
 //! - [`http`]: the HTTP interface and the console
 //! - `open_files`: room for every connection
@@ -14,6 +14,7 @@ pub mod access;
 pub mod sessions;
 pub mod downlink;
 pub mod rulebook;
+pub mod tallies;
 pub mod outbox;
 pub mod source;
 pub mod housekeeping;

@@ -12,6 +12,7 @@
 //! - [`query`]: the query language: one parser, one syntax tree, evaluated in memory
 //! - [`rule`]: rules that fire when a twin enters or leaves a query
 //! - [`change`]: what was done to a twin; a row of history and an entry of the feed
+//! - [`mod@undo`]: a twin as it was before a change
 //! - [`push`]: what a person is to be told, and where
 
 pub mod names;
@@ -23,6 +24,7 @@ pub mod patch;
 pub mod query;
 pub mod rule;
 pub mod change;
+pub mod undo;
 pub mod push;
 
 pub use change::{Change, Kind};

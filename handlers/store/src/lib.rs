@@ -13,6 +13,8 @@
 //! - [`writer`]: `Writer`, commits batches, and knows the fate of each whatever happens to its connection
 //! - [`load`]: twins and their recent messages, many at once, for the handlers
 //! - [`twins`], [`history`], [`feed`]: reads for people, and for what is derived
+//! - [`rewind`]: changes with the twins before and after each, from the history
+//! - [`queries`]: queries under a name
 //! - [`rules`], [`receivers`], [`outbox`]: who is to be told what
 //! - [`dead_letters`], [`credentials`], [`usage`]: the rest
 
@@ -32,6 +34,8 @@ mod rows;
 pub mod twins;
 pub mod history;
 pub mod feed;
+pub mod rewind;
+pub mod queries;
 pub mod rules;
 pub mod receivers;
 pub mod outbox;

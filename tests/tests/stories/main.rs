@@ -14,6 +14,7 @@ mod demo;
 mod console;
 
 // Faults, and what holds whatever happens.
+mod live_view;
 mod agreement;
 mod acknowledgement;
 mod order;

@@ -1,14 +1,17 @@
 //! The live feed: every committed change, or what enters, leaves and changes within a query.
 
+use std::collections::HashMap;
 use std::time::SystemTime;
 
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::sse::Event;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use statecast_state::query::Query as Search;
-use statecast_state::{Change, DeviceId, Position, TenantId, Twin};
+use statecast_state::{Change, DeviceId, Kind, Position, TenantId, Twin};
 use statecast_store::{Store, StoreError};
+use tokio::sync::Semaphore;
 use utoipa::IntoParams;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -19,6 +22,13 @@ use super::history::Entry;
 use super::live::{Events, READ_MAX, Teller, event, follow};
 use super::problem::Problem;
 
+/// Who follows a query and comes back is told what happened meanwhile, up to so many changes of the tenant.
+const REWIND_MAX: usize = 20_000;
+/// Devices read at a time for who wants to see first what there is.
+const SCAN_MAX: usize = 500;
+/// How many may look back at once: each holds up to [`REWIND_MAX`] changes for a moment.
+static LOOKING_BACK: Semaphore = Semaphore::const_new(2);
+
 pub(super) fn routes() -> OpenApiRouter<Http> {
     OpenApiRouter::new().routes(routes!(changes))
 }
@@ -28,11 +38,19 @@ pub(super) fn routes() -> OpenApiRouter<Http> {
 struct Asked {
     /// A query; with one, events are `enter`, `leave` and `change`. Without, every change is a `change`.
     q: Option<String>,
+    /// Begin with what there is: an `enter` for each device that matches, without an `id:`, and then `ready`.
+    /// Again after a `reset`. Only with a query.
+    #[serde(default)]
+    snapshot: bool,
 }
 
-/// Follows committed changes from now on, or from after `Last-Event-ID`. A `reset` event says that changes were
-/// missed because they are too long ago: read the present state, then go on.
-#[utoipa::path(get, path = "/v1/changes", params(Asked), responses((status = 200, description = "text/event-stream")), tag = "search")]
+/// Follows committed changes from now on, or from after `Last-Event-ID`.
+///
+/// With a query, each change of a device that matched before or matches after it is one event. A `reset` event says
+/// that changes were missed because they are too long ago or too many: read the present state, then go on. Events
+/// after a resumption may have a twin without `reported_at`, which history doesn't keep; and a device that was
+/// removed meanwhile leaves, whether or not it had entered.
+#[utoipa::path(get, path = "/v1/changes", params(Asked), responses((status = 200, description = "text/event-stream"), (status = 400, body = Problem)), tag = "search")]
 async fn changes(
     State(http): State<Http>,
     caller: Caller,
@@ -40,7 +58,11 @@ async fn changes(
     headers: HeaderMap,
 ) -> Result<Events, Problem> {
     let query = asked.q.as_deref().filter(|q| !q.trim().is_empty()).map(Search::parse).transpose()?;
-    let teller = Changes { store: http.store, tenant: caller.tenant, query };
+    if asked.snapshot && query.is_none() {
+        return Err(Problem::bad_request("a snapshot needs a query: `*` finds every device"));
+    }
+    let scan = asked.snapshot.then(Scan::default);
+    let teller = Changes { store: http.store, tenant: caller.tenant, query, scan };
     follow(http.flow.feed().clone(), &headers, http.stop, teller)
 }
 
@@ -48,8 +70,19 @@ struct Changes {
     store: Store,
     tenant: TenantId,
     query: Option<Search>,
+    /// How far the client was told what there is; none when it didn't ask.
+    scan: Option<Scan>,
 }
 
+/// A walk over the devices of the tenant, while they go on changing.
+#[derive(Default)]
+struct Scan {
+    /// The last device that was read.
+    after: Option<DeviceId>,
+    /// Devices that were read with changes that the feed is yet to tell, and up to where.
+    ahead: HashMap<DeviceId, Position>,
+    done: bool,
+}
 /// What an event carries.
 #[derive(Serialize)]
 struct Told<'a> {
@@ -64,6 +97,10 @@ impl Changes {
     /// What the change is to the query; none when it isn't its business.
     fn name(&self, change: &Change) -> Option<&'static str> {
         let Some(query) = &self.query else { return Some("change") };
+        if (change.kind, &change.before) == (Kind::Removed, &None) {
+            // Its history went with it: whether it matched isn't known any more.
+            return Some("leave");
+        }
         let now = SystemTime::now().into();
         let was = change.before.as_deref().is_some_and(|twin| query.matches(twin, now));
         let is = change.after.as_deref().is_some_and(|twin| query.matches(twin, now));
@@ -74,11 +111,51 @@ impl Changes {
             (false, false) => None,
         }
     }
+
+    /// Whether the client was told of the change when it was shown what there is.
+    fn was_scanned(&mut self, change: &Change) -> bool {
+        let Some(scan) = &mut self.scan else { return false };
+        let device = &change.key.device;
+        match scan.ahead.get(device) {
+            Some(read) if change.position < *read => true,
+            Some(read) if change.position == *read => scan.ahead.remove(device).is_some(),
+            _ => false,
+        }
+    }
 }
 
 impl Teller for Changes {
-    fn tell(&self, change: &Change) -> Vec<Event> {
-        if change.key.tenant != self.tenant {
+    async fn present(&mut self, position: Position) -> Result<Option<Vec<Event>>, StoreError> {
+        let (Some(scan), Some(query)) = (&mut self.scan, &self.query) else { return Ok(None) };
+        if std::mem::take(&mut scan.done) {
+            return Ok(None);
+        }
+        if scan.after.is_none() {
+            scan.ahead.clear();
+        }
+        let rows = self.store.members(&self.tenant, scan.after.as_ref(), SCAN_MAX).await?;
+        let now = SystemTime::now().into();
+        let mut events = Vec::new();
+        for (last, twin) in &rows {
+            if *last > position {
+                scan.ahead.insert(twin.device.clone(), *last);
+            }
+            if query.matches(twin, now) {
+                let data = json!({ "device": twin.device, "twin": twin }).to_string();
+                events.push(Event::default().event("enter").data(data));
+            }
+        }
+        scan.done = rows.len() < SCAN_MAX;
+        if scan.done {
+            events.push(event("ready", position, &json!({ "position": position })));
+        }
+        // From the beginning after a reset.
+        scan.after = rows.into_iter().next_back().map(|(_, twin)| twin.device).filter(|_| !scan.done);
+        Ok(Some(events))
+    }
+
+    fn tell(&mut self, change: &Change) -> Vec<Event> {
+        if change.key.tenant != self.tenant || self.was_scanned(change) {
             return Vec::new();
         }
         let Some(name) = self.name(change) else { return Vec::new() };
@@ -88,12 +165,18 @@ impl Teller for Changes {
     }
 
     async fn past(
-        &self,
+        &mut self,
         after: Position,
         upto: Position,
     ) -> Result<Option<(Vec<Event>, Position)>, StoreError> {
-        // The history has changes, not twins: what entered or left a query can't be told from it.
-        if self.query.is_some() || self.store.feed_floor().await? > after {
+        if self.query.is_some() {
+            let _turn = LOOKING_BACK.acquire().await;
+            let changes = self.store.rewind(&self.tenant, after, upto, REWIND_MAX).await?;
+            return Ok(
+                changes.map(|changes| (changes.iter().flat_map(|change| self.tell(change)).collect(), upto))
+            );
+        }
+        if self.store.feed_floor().await? > after {
             return Ok(None);
         }
         let rows = self.store.feed(after, upto, READ_MAX).await?;

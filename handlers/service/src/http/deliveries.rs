@@ -84,27 +84,27 @@ struct Notifications {
 }
 
 impl Notifications {
-    fn tell(&self, push: &Push) -> Option<Event> {
+    fn told(&self, push: &Push) -> Option<Event> {
         let wanted = self.receiver.is_none_or(|receiver| receiver == push.receiver);
         wanted.then(|| event("notification", push.position, push))
     }
 }
 
 impl Teller for Notifications {
-    fn tell(&self, change: &Change) -> Vec<Event> {
+    fn tell(&mut self, change: &Change) -> Vec<Event> {
         if change.key.tenant != self.tenant {
             return Vec::new();
         }
-        change.pushes.iter().filter_map(|push| self.tell(push)).collect()
+        change.pushes.iter().filter_map(|push| self.told(push)).collect()
     }
 
     async fn past(
-        &self,
+        &mut self,
         after: Position,
         upto: Position,
     ) -> Result<Option<(Vec<Event>, Position)>, StoreError> {
         let pushes = self.store.live_pushes(&self.tenant, after, upto, READ_MAX).await?;
         let reached = pushes.last().filter(|_| pushes.len() >= READ_MAX).map_or(upto, |push| push.position);
-        Ok(Some((pushes.iter().filter_map(|push| self.tell(push)).collect(), reached)))
+        Ok(Some((pushes.iter().filter_map(|push| self.told(push)).collect(), reached)))
     }
 }

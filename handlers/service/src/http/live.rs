@@ -2,7 +2,7 @@
 //!
 //! *Guarantee*: a client sees, in order and without a gap, everything after the position at which it begins; where
 //! that can't be, a `reset` event says so. `id:` is the position, and `Last-Event-ID` resumes after it.
-//! *Bound*: a client holds one read of the feed at most. It ends when the client goes or the service stops.
+//! *Bound*: a client holds one read of the feed or of the past. It ends when the client goes or the service stops.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -24,7 +24,7 @@ use super::problem::Problem;
 /// Changes read from the feed at a time.
 pub(super) const READ_MAX: usize = 256;
 /// A comment is sent after this silence, so that both ends notice a dead connection.
-const HEARTBEAT: Duration = Duration::from_secs(15);
+pub(super) const HEARTBEAT: Duration = Duration::from_secs(15);
 
 /// A live stream, as a response.
 pub(super) type Events =
@@ -32,13 +32,22 @@ pub(super) type Events =
 
 /// What a client is told.
 pub(super) trait Teller: Send + 'static {
+    /// The next events of what there is already, for a client that asked for it; none when that is all. Asked at
+    /// the beginning, unless the client resumes, and after each reset. Changes after `position` are told then.
+    fn present(
+        &mut self,
+        _position: Position,
+    ) -> impl Future<Output = Result<Option<Vec<Event>>, StoreError>> + Send {
+        std::future::ready(Ok(None))
+    }
+
     /// The events of a change that was just committed.
-    fn tell(&self, change: &Change) -> Vec<Event>;
+    fn tell(&mut self, change: &Change) -> Vec<Event>;
 
     /// The events of what was committed after a position and is no longer in memory, up to another, and how far
     /// they reach; none when that can't be told any more.
     fn past(
-        &self,
+        &mut self,
         after: Position,
         upto: Position,
     ) -> impl Future<Output = Result<Option<(Vec<Event>, Position)>, StoreError>> + Send;
@@ -54,16 +63,17 @@ pub(super) fn follow(
     stop: CancellationToken,
     teller: impl Teller + Sync,
 ) -> Result<Events, Problem> {
-    let after = match headers.get("last-event-id") {
+    let resumes = match headers.get("last-event-id") {
         Some(id) => {
             let id = id.to_str().ok().and_then(|id| id.parse().ok()).map(Position);
-            id.ok_or_else(|| Problem::bad_request("Last-Event-ID takes the id of an event"))?
+            Some(id.ok_or_else(|| Problem::bad_request("Last-Event-ID takes the id of an event"))?)
         }
-        None => feed.watermark(),
+        None => None,
     };
-    let follower = Follower { feed, teller, after, ready: VecDeque::new() };
+    let after = resumes.unwrap_or(feed.watermark());
+    let follower = Follower { feed, teller, after, presenting: resumes.is_none(), ready: VecDeque::new() };
     let events = stream::unfold((follower, stop), |(mut follower, stop)| async move {
-        let event = stop.run_until_cancelled(follower.next()).await?;
+        let event = stop.run_until_cancelled(follower.next()).await??;
         Some((Ok(event), (follower, stop)))
     });
     Ok(Sse::new(events.boxed()).keep_alive(KeepAlive::new().interval(HEARTBEAT)))
@@ -79,14 +89,21 @@ struct Follower<T> {
     feed: Feed,
     teller: T,
     after: Position,
+    /// The client is being told what there is already.
+    presenting: bool,
     ready: VecDeque<Event>,
 }
 
 impl<T: Teller> Follower<T> {
-    async fn next(&mut self) -> Event {
+    /// The next event; none when the client is better off coming again.
+    async fn next(&mut self) -> Option<Event> {
         loop {
             if let Some(event) = self.ready.pop_front() {
-                return event;
+                return Some(event);
+            }
+            if self.presenting {
+                self.present().await?;
+                continue;
             }
             if self.after > self.feed.watermark() {
                 // From another life of the database: nothing after it can be told from what is before it.
@@ -107,15 +124,28 @@ impl<T: Teller> Follower<T> {
                     Ok(None) => self.reset(upto),
                     Err(error) => {
                         warn!(%error, "a live stream could not catch up");
-                        self.reset(upto);
+                        return None;
                     }
                 },
             }
         }
     }
 
+    async fn present(&mut self) -> Option<()> {
+        match self.teller.present(self.after).await {
+            Ok(Some(events)) => self.ready.extend(events),
+            Ok(None) => self.presenting = false,
+            Err(error) => {
+                warn!(%error, "a live stream could not begin");
+                return None;
+            }
+        }
+        Some(())
+    }
+
     fn reset(&mut self, position: Position) {
         self.after = position;
+        self.presenting = true;
         self.ready.push_back(event("reset", position, &serde_json::json!({ "position": position })));
     }
 }

@@ -3,6 +3,7 @@
 //! - [`problem`], errors as RFC 9457 has them
 //! - `body`, `auth`, `extract`: what the request says, and who calls
 //! - `devices`, `history`, `search`, `live`, `changes`: the devices, what they were, found, and as it happens
+//! - `queries`: queries under a name, with their counts
 //! - `rules`, `receivers`, `deliveries`: who is to be told of what, and what became of it
 //! - `operations`: refused payloads, usage, health, metrics
 //! - `console`: the pages for people
@@ -17,6 +18,7 @@ mod history;
 mod search;
 mod live;
 mod changes;
+mod queries;
 mod rules;
 mod receivers;
 mod deliveries;
@@ -45,6 +47,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 use crate::rulebook::Rulebook;
 use crate::source::Truth;
+use crate::tallies::Tallies;
 use problem::Problem;
 
 /// Items of a page at most.
@@ -65,6 +68,8 @@ pub struct Http {
     pub began_at: Position,
     /// The MQTT side.
     pub broker: Broker,
+    /// Counts of saved queries.
+    pub tallies: Arc<Tallies>,
     /// Rules and receivers.
     pub rulebook: Arc<Rulebook>,
     /// Renders the metrics.
@@ -135,6 +140,7 @@ fn api() -> OpenApiRouter<Http> {
         .merge(history::routes())
         .merge(search::routes())
         .merge(changes::routes())
+        .merge(queries::routes())
         .merge(rules::routes())
         .merge(receivers::routes())
         .merge(deliveries::routes())

@@ -75,6 +75,7 @@
 //! - `eval`: whether a twin matches
 //! - [`needs`]: what the outcome depends on, so that a change is evaluated only where it can matter
 //! - [`percolator`]: many queries at once: those that a change can affect
+//! - [`saved`], [`tally`]: queries under a name, and how many devices each finds
 //! - [`sort`]: the order of results
 
 pub mod ast;
@@ -87,6 +88,8 @@ mod clause;
 mod eval;
 pub mod needs;
 pub mod percolator;
+pub mod saved;
+pub mod tally;
 pub mod sort;
 #[cfg(test)]
 mod samples;
@@ -100,8 +103,10 @@ pub use ast::{Expr, Literal, Op};
 pub use fields::Field;
 pub use needs::{Needs, Touched};
 pub use percolator::Percolator;
+pub use saved::{SavedQuery, SavedQueryForm};
 pub use seen::{Moment, Seen};
 pub use sort::{Sort, SortKey};
+pub use tally::Tally;
 pub use text::Pattern;
 
 use crate::{Timestamp, Twin};

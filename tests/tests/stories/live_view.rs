@@ -1,0 +1,145 @@
+//! A query as a live view: whoever follows it, however often it has to come back, sees each state of each device
+//! that is in it, once and in order, and ends up with what a search finds.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result, bail, ensure};
+use rand::rngs::StdRng;
+use rand::{Rng as _, SeedableRng as _};
+use reqwest::Method;
+use serde_json::{Value, json};
+use statecast_tests::{Api, Events, Service, wait};
+
+/// `x:<5 -tags.site:lab`
+const QUERY: &str = "x:%3C5%20-tags.site:lab";
+const DEVICES: usize = 5;
+const WRITES: usize = 400;
+const FOLLOWERS: u64 = 3;
+
+/// What was told of a device, or should be: the name of each event, and the version of the twin.
+type Told = BTreeMap<String, Vec<(String, u64)>>;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn followers_that_come_and_go_miss_nothing() -> Result<()> {
+    let seed = rand::random::<u64>();
+    println!("seed {seed}");
+    let mut random = StdRng::seed_from_u64(seed);
+    let mut service = Service::start()?;
+    let api = service.api();
+    let followers: Vec<_> =
+        (0..FOLLOWERS).map(|n| tokio::spawn(follow(api.clone(), StdRng::seed_from_u64(seed ^ n)))).collect();
+
+    let mut fleet = vec![Device::default(); DEVICES];
+    let mut expected = Told::new();
+    for n in 0..WRITES {
+        if n == WRITES / 3 || n == WRITES * 2 / 3 {
+            service.kill()?;
+            service.restart()?;
+        }
+        let number = random.random_range(0..DEVICES);
+        let name = format!("d-{number}");
+        let device = &mut fleet[number];
+        let was = device.matches();
+        if device.version > 0 && random.random_ratio(1, 4) {
+            device.lab = random.random_bool(0.5);
+            let site = if device.lab { json!("lab") } else { Value::Null };
+            api.call(Method::PATCH, &format!("/v1/devices/{name}/tags"), &json!({ "site": site })).await?;
+        } else {
+            let x = random.random_range(0..10_u64);
+            device.x = Some(x);
+            let state = json!({ "x": x, "deep": { "n": n } });
+            api.call(Method::POST, &format!("/v1/devices/{name}/state"), &state).await?;
+        }
+        device.version += 1;
+        let event = match (was, device.matches()) {
+            (false, true) => "enter",
+            (true, false) => "leave",
+            (true, true) => "change",
+            (false, false) => continue,
+        };
+        expected.entry(name).or_default().push((event.to_owned(), device.version));
+    }
+    api.call(Method::POST, "/v1/devices/end/state", &json!({ "x": 0 })).await?;
+
+    let found = api.json(&format!("/v1/search?q={QUERY}&after=now&sort=id")).await?;
+    let found: Vec<&str> =
+        found["items"].as_array().context("items")?.iter().filter_map(|t| t["device"].as_str()).collect();
+    for follower in followers {
+        let told = follower.await??;
+        ensure!(told == expected, "seed {seed}\n told {told:?}\n not {expected:?}");
+        let within = told.iter().filter(|(_, told)| told.last().is_some_and(|(name, _)| name != "leave"));
+        let within: Vec<&str> = within.map(|(name, _)| name.as_str()).chain(["end"]).collect();
+        ensure!(within == found, "{within:?} but a search finds {found:?}");
+    }
+    Ok(())
+}
+
+#[derive(Clone, Default)]
+struct Device {
+    version: u64,
+    x: Option<u64>,
+    lab: bool,
+}
+
+impl Device {
+    fn matches(&self) -> bool {
+        self.x.is_some_and(|x| x < 5) && !self.lab
+    }
+}
+
+/// Follows, reads some events, goes away, comes back for the rest, until the device `end` enters.
+async fn follow(api: Api, mut random: StdRng) -> Result<Told> {
+    let path = format!("/v1/changes?q={QUERY}&snapshot=true");
+    let (mut told, mut last) = (Told::new(), None::<String>);
+    loop {
+        let mut events = wait::until("the stream opens", || async {
+            Events::open(&api, &path, last.as_deref()).await.ok()
+        })
+        .await?;
+        for _ in 0..random.random_range(1..40) {
+            let Ok(event) = events.next().await else { break };
+            let device = event.data["device"].as_str().unwrap_or_default();
+            match event.name.as_str() {
+                "ready" => {}
+                "enter" | "leave" | "change" if device == "end" => return Ok(told),
+                "enter" | "leave" | "change" => {
+                    let version = event.data["version"].as_u64().context("version")?;
+                    let of_device = told.entry(device.to_owned()).or_default();
+                    of_device.push((event.name.clone(), version));
+                    let twin = &event.data["twin"]["version"];
+                    ensure!(*twin == version, "{event:?}");
+                }
+                _ => bail!("unexpected: {event:?}"),
+            }
+            last = Some(event.id).filter(|id| !id.is_empty()).or(last);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_comes_first() -> Result<()> {
+    let service = Service::start()?;
+    let api = service.api();
+    for n in 0..12 {
+        api.call(Method::POST, &format!("/v1/devices/d-{n}/state"), &json!({ "x": n })).await?;
+    }
+    let mut events = Events::open(&api, &format!("/v1/changes?q={QUERY}&snapshot=true"), None).await?;
+    let mut first = Vec::new();
+    loop {
+        let event = events.next().await?;
+        if event.name == "ready" {
+            ensure!(event.id == event.data["position"].to_string(), "{event:?}");
+            break;
+        }
+        ensure!(event.name == "enter" && event.id.is_empty(), "{event:?}");
+        first.push(event.data["twin"]["reported"]["x"].as_u64().context("x")?);
+    }
+    ensure!(first == [0, 1, 2, 3, 4], "{first:?}");
+    api.call(Method::POST, "/v1/devices/d-3/state", &json!({ "x": 9 })).await?;
+    let leave = events.next().await?;
+    ensure!(leave.name == "leave" && leave.data["device"] == "d-3", "{leave:?}");
+
+    // Nobody can be shown everything in nothing.
+    ensure!(api.get("/v1/changes?snapshot=true").await?.status() == 400);
+    Ok(())
+}
