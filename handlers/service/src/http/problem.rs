@@ -23,6 +23,9 @@ pub struct Problem {
     /// Where in a query the problem is: the column, from 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub column: Option<usize>,
+    /// What may stand there, in words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expected: Option<String>,
     /// What was perhaps meant.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub suggestion: Option<String>,
@@ -30,7 +33,8 @@ pub struct Problem {
 
 impl Problem {
     fn new(status: StatusCode, kind: &'static str, title: &'static str, detail: impl Into<String>) -> Self {
-        Self { kind, title, status: status.as_u16(), detail: detail.into(), column: None, suggestion: None }
+        let (status, detail) = (status.as_u16(), detail.into());
+        Self { kind, title, status, detail, column: None, expected: None, suggestion: None }
     }
 
     /// 400: the request can't be understood.
@@ -114,6 +118,7 @@ impl From<QueryError> for Problem {
         let mut problem =
             Self::new(StatusCode::BAD_REQUEST, "bad-query", "The query can't be understood", error.message);
         problem.column = Some(error.column);
+        problem.expected = error.expected;
         problem.suggestion = error.suggestion;
         problem
     }

@@ -102,6 +102,7 @@
 //! - `lexer`, `parser`, `clause`, `test`: from text to tree
 //! - `eval`: whether a twin matches
 //! - [`needs`]: what the outcome depends on, so that a change is evaluated only where it can matter
+//! - [`percolator`]: many queries at once: those that a change can affect
 //! - `sentence`, [`hints`]: the query told back to a person, and what they probably meant
 //! - [`sort`]: the order of results
 
@@ -117,6 +118,7 @@ mod clause;
 mod test;
 mod eval;
 pub mod needs;
+pub mod percolator;
 mod sentence;
 pub mod hints;
 pub mod sort;
@@ -133,6 +135,7 @@ pub use fields::Field;
 pub use hints::Hint;
 pub use moment::Moment;
 pub use needs::{Needs, Touched};
+pub use percolator::Percolator;
 pub use range::{Limits, Range};
 pub use sort::{Sort, SortKey};
 pub use text::Pattern;
