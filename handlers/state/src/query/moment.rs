@@ -112,7 +112,7 @@ pub(super) fn read_span(text: &str) -> Result<i64, Option<String>> {
 /// The largest unit that divides a span, and how many of it: `(2, "hour")`.
 pub(super) fn in_units(micros: i64) -> (u64, char, &'static str) {
     let span = micros.unsigned_abs();
-    let whole = |length: i64| span != 0 && span % length.unsigned_abs() == 0;
+    let whole = |length: i64| span != 0 && span.is_multiple_of(length.unsigned_abs());
     let (unit, length, word) =
         UNITS.iter().copied().find(|(_, length, _)| whole(*length)).unwrap_or(UNITS[4]);
     (span / length.unsigned_abs(), unit, word)

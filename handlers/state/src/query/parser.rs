@@ -64,8 +64,8 @@ impl Parser {
         Ok(match one(members) {
             Ok(single) => single,
             Err(members) => Expr::Or(flatten(members, |member| match member {
-                Expr::Or(inner) => Ok(inner),
-                other => Err(other),
+                Expr::Or(inner) => inner,
+                other => vec![other],
             })),
         })
     }
@@ -83,8 +83,8 @@ impl Parser {
         Ok(match one(members) {
             Ok(single) => single,
             Err(members) => Expr::And(flatten(members, |member| match member {
-                Expr::And(inner) => Ok(inner),
-                other => Err(other),
+                Expr::And(inner) => inner,
+                other => vec![other],
             })),
         })
     }
@@ -215,8 +215,8 @@ fn one(mut members: Vec<Expr>) -> Result<Expr, Vec<Expr>> {
 }
 
 /// Takes in the members of members of the same kind, so that `(a b) c` is `a b c`.
-fn flatten(members: Vec<Expr>, open: fn(Expr) -> Result<Vec<Expr>, Expr>) -> Vec<Expr> {
-    members.into_iter().flat_map(|member| open(member).unwrap_or_else(|other| vec![other])).collect()
+fn flatten(members: Vec<Expr>, open: fn(Expr) -> Vec<Expr>) -> Vec<Expr> {
+    members.into_iter().flat_map(open).collect()
 }
 
 #[cfg(test)]
