@@ -25,10 +25,12 @@ pub struct Problem {
     pub column: Option<usize>,
     /// What may stand there, in words.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub expected: Option<String>,
+    #[schema(value_type = Option<String>)]
+    pub expected: Option<Box<str>>,
     /// What was perhaps meant.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub suggestion: Option<String>,
+    #[schema(value_type = Option<String>)]
+    pub suggestion: Option<Box<str>>,
 }
 
 impl Problem {
@@ -118,8 +120,8 @@ impl From<QueryError> for Problem {
         let mut problem =
             Self::new(StatusCode::BAD_REQUEST, "bad-query", "The query can't be understood", error.message);
         problem.column = Some(error.column);
-        problem.expected = error.expected;
-        problem.suggestion = error.suggestion;
+        problem.expected = error.expected.map(String::into_boxed_str);
+        problem.suggestion = error.suggestion.map(String::into_boxed_str);
         problem
     }
 }
