@@ -143,3 +143,28 @@ async fn a_snapshot_comes_first() -> Result<()> {
     ensure!(api.get("/v1/changes?snapshot=true").await?.status() == 400);
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn devices_come_and_go_by_the_passing_of_time() -> Result<()> {
+    let service = Service::start()?;
+    let api = service.api();
+    // Six seconds: long enough for a slow machine to open the stream, short enough to wait for.
+    let path = "/v1/changes?q=seen:%3E-6s";
+    let mut events = Events::open(&api, path, None).await?;
+    ensure!(events.next().await?.name == "ready");
+    api.call(Method::POST, "/v1/devices/d/state", &json!({ "x": 1 })).await?;
+    let enter = events.next().await?;
+    ensure!(enter.name == "enter" && enter.data["device"] == "d", "{enter:?}");
+    let leave = events.next().await?;
+    ensure!(leave.name == "leave" && leave.data["twin"]["reported"]["x"] == 1, "{leave:?}");
+    ensure!(leave.data.get("position").is_none() && leave.id == enter.id, "{leave:?}");
+    let spoken = enter.data["twin"]["received_at"].as_str().context("received_at")?;
+    let silent = leave.data["at"].as_str().context("at")?;
+    let silence =
+        chrono::DateTime::parse_from_rfc3339(silent)? - chrono::DateTime::parse_from_rfc3339(spoken)?;
+    ensure!(silence.num_milliseconds() >= 6_000, "{silence}");
+
+    let mut again = Events::open(&api, path, Some(&leave.id)).await?;
+    ensure!(again.next().await?.name == "reset" && again.next().await?.name == "ready");
+    Ok(())
+}

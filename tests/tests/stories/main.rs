@@ -15,6 +15,7 @@ mod console;
 
 // Faults, and what holds whatever happens.
 mod live_view;
+mod saved_queries;
 mod agreement;
 mod acknowledgement;
 mod order;

@@ -9,7 +9,7 @@ use axum::response::sse::Event;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use statecast_state::query::Query as Search;
-use statecast_state::{Change, DeviceId, Kind, Position, TenantId, Twin};
+use statecast_state::{Change, DeviceId, Kind, Position, TenantId, Timestamp, Twin};
 use statecast_store::{Store, StoreError};
 use tokio::sync::Semaphore;
 use utoipa::IntoParams;
@@ -17,6 +17,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::Http;
 use super::auth::Caller;
+use super::clock::Clock;
 use super::extract::Query;
 use super::history::Entry;
 use super::live::{Events, READ_MAX, Teller, event, follow};
@@ -26,6 +27,8 @@ use super::problem::Problem;
 const REWIND_MAX: usize = 20_000;
 /// Devices read at a time for who wants to see first what there is.
 const SCAN_MAX: usize = 500;
+/// Most devices of a tenant whose query with a time relative to now can be followed: each is remembered.
+const CLOCK_DEVICES_MAX: u64 = 100_000;
 /// How many may look back at once: each holds up to [`REWIND_MAX`] changes for a moment.
 static LOOKING_BACK: Semaphore = Semaphore::const_new(2);
 
@@ -50,6 +53,9 @@ struct Asked {
 /// that changes were missed because they are too long ago or too many: read the present state, then go on. Events
 /// after a resumption may have a twin without `reported_at`, which history doesn't keep; and a device that was
 /// removed meanwhile leaves, whether or not it had entered.
+///
+/// A query with a time relative to now begins with what there is even if not asked to, and can't be resumed: `reset`
+/// comes first. Devices enter and leave it by the passing of time; such an event has no `position`.
 #[utoipa::path(get, path = "/v1/changes", params(Asked), responses((status = 200, description = "text/event-stream"), (status = 400, body = Problem)), tag = "search")]
 async fn changes(
     State(http): State<Http>,
@@ -61,8 +67,14 @@ async fn changes(
     if asked.snapshot && query.is_none() {
         return Err(Problem::bad_request("a snapshot needs a query: `*` finds every device"));
     }
-    let scan = asked.snapshot.then(Scan::default);
-    let teller = Changes { store: http.store, tenant: caller.tenant, query, scan };
+    let clock = query.as_ref().filter(|query| query.needs().time).map(|_| Clock::default());
+    if clock.is_some() && http.store.count(Some(&caller.tenant)).await? > CLOCK_DEVICES_MAX {
+        return Err(Problem::bad_request(format!(
+            "a time relative to now can be followed over at most {CLOCK_DEVICES_MAX} devices"
+        )));
+    }
+    let scan = (asked.snapshot || clock.is_some()).then(Scan::default);
+    let teller = Changes { store: http.store, tenant: caller.tenant, query, scan, clock };
     follow(http.flow.feed().clone(), &headers, http.stop, teller)
 }
 
@@ -72,6 +84,8 @@ struct Changes {
     query: Option<Search>,
     /// How far the client was told what there is; none when it didn't ask.
     scan: Option<Scan>,
+    /// Where the query has a time relative to now.
+    clock: Option<Clock>,
 }
 
 /// A walk over the devices of the tenant, while they go on changing.
@@ -95,13 +109,16 @@ struct Told<'a> {
 
 impl Changes {
     /// What the change is to the query; none when it isn't its business.
-    fn name(&self, change: &Change) -> Option<&'static str> {
+    fn name(&mut self, change: &Change) -> Option<&'static str> {
         let Some(query) = &self.query else { return Some("change") };
+        let now = SystemTime::now().into();
+        if let Some(clock) = &mut self.clock {
+            return clock.saw(query, &change.key.device, change.after.as_deref(), now);
+        }
         if (change.kind, &change.before) == (Kind::Removed, &None) {
             // Its history went with it: whether it matched isn't known any more.
             return Some("leave");
         }
-        let now = SystemTime::now().into();
         let was = change.before.as_deref().is_some_and(|twin| query.matches(twin, now));
         let is = change.after.as_deref().is_some_and(|twin| query.matches(twin, now));
         match (was, is) {
@@ -132,6 +149,7 @@ impl Teller for Changes {
         }
         if scan.after.is_none() {
             scan.ahead.clear();
+            self.clock = self.clock.take().map(|_| Clock::default());
         }
         let rows = self.store.members(&self.tenant, scan.after.as_ref(), SCAN_MAX).await?;
         let now = SystemTime::now().into();
@@ -139,6 +157,9 @@ impl Teller for Changes {
         for (last, twin) in &rows {
             if *last > position {
                 scan.ahead.insert(twin.device.clone(), *last);
+            }
+            if let Some(clock) = &mut self.clock {
+                clock.saw(query, &twin.device, Some(twin), now);
             }
             if query.matches(twin, now) {
                 let data = json!({ "device": twin.device, "twin": twin }).to_string();
@@ -164,11 +185,36 @@ impl Teller for Changes {
         vec![event(name, change.position, &told)]
     }
 
+    fn resumes(&self) -> bool {
+        self.clock.is_none()
+    }
+
+    fn due(&self) -> Option<Timestamp> {
+        self.clock.as_ref()?.due()
+    }
+
+    async fn pass(&mut self, position: Position) -> Result<Vec<Event>, StoreError> {
+        let (Some(clock), Some(query)) = (&mut self.clock, &self.query) else { return Ok(Vec::new()) };
+        let now: Timestamp = SystemTime::now().into();
+        let devices = clock.turned(now, SCAN_MAX);
+        let twins = self.store.by_ids(&self.tenant, &devices).await?;
+        let mut events = Vec::new();
+        for (device, twin) in devices.iter().zip(&twins) {
+            if let Some(name @ ("enter" | "leave")) = clock.saw(query, device, twin.as_ref(), now) {
+                events.push(event(name, position, &json!({ "device": device, "at": now, "twin": twin })));
+            }
+        }
+        Ok(events)
+    }
+
     async fn past(
         &mut self,
         after: Position,
         upto: Position,
     ) -> Result<Option<(Vec<Event>, Position)>, StoreError> {
+        if self.clock.is_some() {
+            return Ok(None);
+        }
         if self.query.is_some() {
             let _turn = LOOKING_BACK.acquire().await;
             let changes = self.store.rewind(&self.tenant, after, upto, REWIND_MAX).await?;

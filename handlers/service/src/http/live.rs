@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use axum::http::HeaderMap;
 use axum::response::sse::{Event, KeepAlive, Sse};
@@ -14,7 +14,7 @@ use futures::stream::BoxStream;
 use futures::{StreamExt, stream};
 use serde::Serialize;
 use statecast_flow::{Feed, Read};
-use statecast_state::{Change, Position};
+use statecast_state::{Change, Position, Timestamp};
 use statecast_store::StoreError;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
@@ -41,8 +41,23 @@ pub(super) trait Teller: Send + 'static {
         std::future::ready(Ok(None))
     }
 
+    /// Whether what happened since an earlier position can be told; otherwise who comes back begins anew.
+    fn resumes(&self) -> bool {
+        true
+    }
+
     /// The events of a change that was just committed.
     fn tell(&mut self, change: &Change) -> Vec<Event>;
+
+    /// When time alone may be worth an event; none when it never is.
+    fn due(&self) -> Option<Timestamp> {
+        None
+    }
+
+    /// The events that time alone brought, once it is due. Everything up to `position` was told.
+    fn pass(&mut self, _position: Position) -> impl Future<Output = Result<Vec<Event>, StoreError>> + Send {
+        std::future::ready(Ok(Vec::new()))
+    }
 
     /// The events of what was committed after a position and is no longer in memory, up to another, and how far
     /// they reach; none when that can't be told any more.
@@ -71,7 +86,11 @@ pub(super) fn follow(
         None => None,
     };
     let after = resumes.unwrap_or(feed.watermark());
-    let follower = Follower { feed, teller, after, presenting: resumes.is_none(), ready: VecDeque::new() };
+    let mut follower =
+        Follower { feed, teller, after, presenting: resumes.is_none(), ready: VecDeque::new() };
+    if resumes.is_some() && !follower.teller.resumes() {
+        follower.reset(follower.feed.watermark());
+    }
     let events = stream::unfold((follower, stop), |(mut follower, stop)| async move {
         let event = stop.run_until_cancelled(follower.next()).await??;
         Some((Ok(event), (follower, stop)))
@@ -110,7 +129,16 @@ impl<T: Teller> Follower<T> {
                 self.reset(self.feed.watermark());
                 continue;
             }
-            self.feed.wait_after(self.after).await;
+            if !self.wait().await {
+                match self.teller.pass(self.after).await {
+                    Ok(events) => self.ready.extend(events),
+                    Err(error) => {
+                        warn!(%error, "a live stream could not go on");
+                        return None;
+                    }
+                }
+                continue;
+            }
             match self.feed.read(self.after, READ_MAX) {
                 Read::Changes(changes, upto) => {
                     self.ready.extend(changes.iter().flat_map(|change| self.teller.tell(change)));
@@ -129,6 +157,17 @@ impl<T: Teller> Follower<T> {
                 },
             }
         }
+    }
+
+    /// Waits for the next change, or until time is due; true for a change.
+    async fn wait(&self) -> bool {
+        let Some(due) = self.teller.due() else {
+            self.feed.wait_after(self.after).await;
+            return true;
+        };
+        let micros = due.micros_since(SystemTime::now().into());
+        let left = Duration::from_micros(u64::try_from(micros).unwrap_or(0));
+        tokio::time::timeout(left, self.feed.wait_after(self.after)).await.is_ok()
     }
 
     async fn present(&mut self) -> Option<()> {

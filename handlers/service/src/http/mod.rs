@@ -2,7 +2,7 @@
 //!
 //! - [`problem`], errors as RFC 9457 has them
 //! - `body`, `auth`, `extract`: what the request says, and who calls
-//! - `devices`, `history`, `search`, `live`, `changes`: the devices, what they were, found, and as it happens
+//! - `devices`, `history`, `search`, `live`, `clock`, `changes`: the devices, what they were, found, and as it happens
 //! - `queries`: queries under a name, with their counts
 //! - `rules`, `receivers`, `deliveries`: who is to be told of what, and what became of it
 //! - `operations`: refused payloads, usage, health, metrics
@@ -17,6 +17,7 @@ mod devices;
 mod history;
 mod search;
 mod live;
+mod clock;
 mod changes;
 mod queries;
 mod rules;
