@@ -55,7 +55,7 @@ impl Tallies {
         let mut counted = shared.lock().await;
         loop {
             let Some(Counted { saved, tally }) = counted.as_mut() else {
-                *counted = Some(self.count(tenant).await?);
+                *counted = Some(Box::pin(self.count(tenant)).await?);
                 continue;
             };
             if !self.catch_up(tenant, tally) {
@@ -91,7 +91,8 @@ impl Tallies {
             }
         }
         let mut tally = Tally::new(queries, began_at);
-        let removed = self.store.census(tenant, began_at, |twin, last| tally.exists(twin, last)).await?;
+        let census = self.store.census(tenant, began_at, |twin, last| tally.exists(twin, last));
+        let removed = Box::pin(census).await?;
         for (device, last) in removed {
             tally.removed(device, last);
         }

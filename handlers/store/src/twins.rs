@@ -82,7 +82,7 @@ impl Store {
         since: Position,
         mut show: impl FnMut(&Twin, Position) + Send,
     ) -> Result<Vec<(DeviceId, Position)>, StoreError> {
-        let mut connection = deadline(self.pool.acquire()).await?;
+        let mut connection = Box::pin(deadline(self.pool.acquire())).await?;
         let mut moment =
             deadline(Box::pin(connection.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")))
                 .await?;

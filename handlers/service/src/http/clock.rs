@@ -65,7 +65,7 @@ mod tests {
         assert_eq!(clock.due(), Some(at(60)));
         assert_eq!(clock.saw(&query, &device, Some(&twin(30)), at(30)), Some("change"));
         assert_eq!((clock.due(), clock.turned(at(89), 9)), (Some(at(90)), vec![]));
-        assert_eq!(clock.turned(at(90), 9), [device.clone()]);
+        assert_eq!(clock.turned(at(90), 9), std::slice::from_ref(&device));
         assert_eq!(clock.saw(&query, &device, Some(&twin(30)), at(90)), Some("leave"));
         assert_eq!(clock.saw(&query, &device, None, at(91)), None);
         assert_eq!(clock.due(), None);
