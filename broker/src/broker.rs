@@ -147,6 +147,11 @@ impl Broker {
         self.0.bytes_in_flight()
     }
 
+    /// How many connections a panic of ours has ended since the start. Anything but 0 is a defect.
+    pub fn panics(&self) -> u64 {
+        self.0.meters.panics()
+    }
+
     /// Waits until the router behind the broker can't be kept alive: it died three times in a minute, or hangs.
     /// The process is to exit, and to be started again.
     pub async fn router_failed(&self) {

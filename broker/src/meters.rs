@@ -1,5 +1,7 @@
 //! Counters by outcome, looked up once: a lookup for each publish would cost more than the publish.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use metrics::{Counter, Gauge};
 
 use crate::QoS;
@@ -10,8 +12,9 @@ pub(crate) struct Meters {
     pub(crate) connections: Gauge,
     /// Bytes of publishes that wait for their receipts.
     pub(crate) bytes_in_flight: Gauge,
-    /// Panics in the task of a connection.
-    pub(crate) panics: Counter,
+    panics: Counter,
+    /// The same, to be read.
+    panicked: AtomicU64,
     delivered: [Counter; 3],
     routed: [Counter; 3],
     refused: [Counter; 3],
@@ -39,10 +42,22 @@ impl Meters {
             connections: metrics::gauge!("statecast_mqtt_connections"),
             bytes_in_flight: metrics::gauge!("statecast_mqtt_bytes_in_flight"),
             panics: metrics::counter!("statecast_mqtt_panics_total"),
+            panicked: AtomicU64::new(0),
             delivered: publishes("delivered"),
             routed: publishes("routed"),
             refused: publishes("refused"),
         }
+    }
+
+    /// Counts a panic in the task of a connection.
+    pub(crate) fn panicked(&self) {
+        self.panics.increment(1);
+        self.panicked.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many panics were counted.
+    pub(crate) fn panics(&self) -> u64 {
+        self.panicked.load(Ordering::Relaxed)
     }
 
     /// Counts a publish.

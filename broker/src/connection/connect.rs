@@ -96,7 +96,8 @@ pub(super) async fn greet(
     };
     meters::refused(reason);
     tracing::info!(%address, reason, "a client isn't let in");
-    stream.say_goodbye(codec.output).await;
+    let told = !codec.output.is_empty();
+    stream.say_goodbye(codec.output, told).await;
     None
 }
 
@@ -116,6 +117,14 @@ async fn hear(stream: &mut Wire, codec: &mut Codec, deadline: Instant) -> Result
             Err(_) => return Err(Rejected::Silently("malformed connect")),
         }
     };
+    let level = input[header..].strip_prefix(b"\0\x04MQTT").and_then(|rest| rest.first()).copied();
+    if matches!(level, Some(4 | 5)) && !frame::connect_flags_are_valid(&input[..len], header) {
+        // What the codec would let pass. Version 5 has a code for it: a malformed packet.
+        if level == Some(5) {
+            codec.output.extend_from_slice(&[0x20, 3, 0, 0x81, 0]);
+        }
+        return Err(Rejected::Answered);
+    }
     let no_aliases = takes_no_aliases(&mut input[..len], header);
     let received = codec.receive(&input[..len]);
     let rest = input.split_off(len);
@@ -128,8 +137,7 @@ async fn hear(stream: &mut Wire, codec: &mut Codec, deadline: Instant) -> Result
         Err(MqttError::UnsupportedProtocolVersion) => {
             // The codec has no version to answer in. Before 3.1.1 there was only 3.1, which has its code; what
             // comes after 5 may understand that of 5.
-            let level = input[header..].strip_prefix(b"\0\x04MQTT").and_then(|rest| rest.first());
-            let answer: &[u8] = if level > Some(&5) { &[0x20, 3, 0, 0x84, 0] } else { &[0x20, 2, 0, 1] };
+            let answer: &[u8] = if level > Some(5) { &[0x20, 3, 0, 0x84, 0] } else { &[0x20, 2, 0, 1] };
             codec.output.extend_from_slice(answer);
             Err(Rejected::Answered)
         }

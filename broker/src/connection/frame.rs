@@ -20,6 +20,16 @@ impl Kind {
         matches!(self.0, 4..=7 | 12)
     }
 
+    /// May a packet of this type have these flags, the lower half of its first byte (MQTT 5, 2.1.3)? Those of a PUBLISH
+    /// say something, but none at quality 0 is a repetition (3.3.1.1); its quality is looked at with the rest of its head.
+    fn may_have(self, flags: u8) -> bool {
+        match self.0 {
+            3 => flags & 6 != 0 || flags & 8 == 0,
+            6 | 8 | 10 => flags == 2,
+            _ => flags == 0,
+        }
+    }
+
     /// Packets with a packet id right behind their header that may not be 0.
     fn begins_with_id(self) -> bool {
         matches!(self.0, 4..=11)
@@ -45,7 +55,7 @@ pub(super) enum Frame {
 /// Why a packet can't be read at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum BadFrame {
-    /// Its length is no valid number, or its id is 0.
+    /// Its flags are others than its type has, its length is no valid number, or its id is 0.
     Malformed,
     /// It is longer than allowed.
     TooLarge,
@@ -54,6 +64,10 @@ pub(super) enum BadFrame {
 /// Looks at the beginning of a buffer. Nothing is allocated for a packet that only claims to be long.
 pub(super) fn next(buffer: &[u8], bytes_max: usize) -> Result<Frame, BadFrame> {
     let Some((first, rest)) = buffer.split_first() else { return Ok(Frame::Part) };
+    let kind = Kind(first >> 4);
+    if !kind.may_have(first & 15) {
+        return Err(BadFrame::Malformed);
+    }
     let mut remaining = 0;
     for at in 0..4 {
         let Some(byte) = rest.get(at) else { return Ok(Frame::Part) };
@@ -67,13 +81,22 @@ pub(super) fn next(buffer: &[u8], bytes_max: usize) -> Result<Frame, BadFrame> {
             return Err(BadFrame::TooLarge);
         }
         let Some(packet) = buffer.get(..len) else { return Ok(Frame::Part) };
-        let kind = Kind(first >> 4);
         if kind.begins_with_id() && packet[header..].starts_with(&[0, 0]) {
             return Err(BadFrame::Malformed);
         }
         return Ok(Frame::Whole { kind, len, header });
     }
     Err(BadFrame::Malformed)
+}
+
+/// Are the flags of a CONNECT what they may be (MQTT 5, 3.1.2.3 to 3.1.2.7; 3.1.1, the same)? The reserved one is 0, and
+/// quality and RETAIN of a will are 0 without a will and never 3. True where no flags are found: then it has other
+/// faults.
+pub(super) fn connect_flags_are_valid(packet: &[u8], header: usize) -> bool {
+    const BEFORE_FLAGS_BYTES: usize = b"\0\x04MQTT\x05".len();
+    let Some(flags) = packet.get(header + BEFORE_FLAGS_BYTES) else { return true };
+    let (reserved, will, will_details) = (flags & 1 != 0, flags & 4 != 0, flags & 0x38);
+    !reserved && if will { will_details & 0x18 != 0x18 } else { will_details == 0 }
 }
 
 /// What must be known of a PUBLISH before there is room for it.
@@ -122,6 +145,28 @@ mod tests {
         assert_eq!(next(&[0x10, 0xFF, 0xFF, 0xFF, 0x7F], 8192), Err(BadFrame::TooLarge));
         assert_eq!(next(&[0x10, 0x80, 0x80, 0x80, 0x80, 1], 8192), Err(BadFrame::Malformed));
         assert_eq!(next(&[0x62, 2, 0, 0], 100), Err(BadFrame::Malformed), "PUBREL for packet id 0");
+    }
+
+    #[test]
+    fn flags_belong_to_the_type() {
+        for good in [0x10, 0x30, 0x31, 0x32, 0x3B, 0x3D, 0x40, 0x62, 0x82, 0xA2, 0xC0, 0xE0, 0xF0] {
+            assert_eq!(next(&[good], 100), Ok(Frame::Part), "{good:#x}");
+        }
+        for bad in [0x11, 0x38, 0x39, 0x42, 0x60, 0x63, 0x80, 0xA0, 0xC8, 0xE1, 0xF2] {
+            assert_eq!(next(&[bad], 100), Err(BadFrame::Malformed), "{bad:#x}");
+        }
+        let valid = |flags| {
+            connect_flags_are_valid(
+                b"\x10\x0C\0\x04MQTT\x04#".map(|byte| if byte == b'#' { flags } else { byte }).as_slice(),
+                2,
+            )
+        };
+        for good in [0, 2, 0xC2, 4, 0x36, 0x2C] {
+            assert!(valid(good), "{good:#x}");
+        }
+        for bad in [1, 3, 0x08, 0x20, 0x1C, 0x3E] {
+            assert!(!valid(bad), "{bad:#x}");
+        }
     }
 
     #[test]

@@ -71,13 +71,13 @@ pub(crate) async fn serve(hub: Arc<Hub>, arrival: Arrival) {
     let welcome = match Box::pin(greeted).await {
         Ok(Some(welcome)) => welcome,
         Ok(None) => return,
-        Err(_) => return hub.meters.panics.increment(1),
+        Err(_) => return hub.meters.panicked(),
     };
     let mut session = Box::new(Session::new(hub, stream, address, welcome));
     let ending = match AssertUnwindSafe(session.run()).catch_unwind().await {
         Ok(ending) => ending,
         Err(_) => {
-            session.hub.meters.panics.increment(1);
+            session.hub.meters.panicked();
             Ending::Failed
         }
     };

@@ -14,3 +14,4 @@ mod wills;
 mod sharing;
 mod misbehaving;
 mod known_attacks;
+mod corpus;
