@@ -2,16 +2,13 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use metrics::{Counter, Gauge};
+use metrics::Counter;
 
 use crate::QoS;
 
 /// What the broker counts. Made after the recorder is installed.
 pub(crate) struct Meters {
-    /// Open, admitted connections.
-    pub(crate) connections: Gauge,
-    /// Bytes of publishes that wait for their receipts.
-    pub(crate) bytes_in_flight: Gauge,
+    /// Panics in the task of a connection.
     panics: Counter,
     /// The same, to be read.
     panicked: AtomicU64,
@@ -39,8 +36,6 @@ impl Meters {
             )
         };
         Self {
-            connections: metrics::gauge!("statecast_mqtt_connections"),
-            bytes_in_flight: metrics::gauge!("statecast_mqtt_bytes_in_flight"),
             panics: metrics::counter!("statecast_mqtt_panics_total"),
             panicked: AtomicU64::new(0),
             delivered: publishes("delivered"),

@@ -5,7 +5,7 @@
 //! - nothing panics;
 //! - what the broker writes are whole packets that a server may send, CONNACK first and once, nothing after DISCONNECT;
 //! - a connection whose client sends no more comes to its end;
-//! - after that no connection is left, and no byte is in flight.
+//! - after that nothing is held any more: no connection, no subscription, no byte in flight.
 
 mod house;
 mod script;
@@ -15,7 +15,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use statecast_broker::{Broker, Config, Publication, QoS};
+use statecast_broker::{Broker, Config, Held, Publication, QoS};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, ReadHalf, WriteHalf, duplex, split};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -115,14 +115,13 @@ impl Stage {
 
     /// Waits until nothing is left of what was played.
     async fn is_silent(&self) -> Result<(), String> {
-        let counts = || (self.broker.connections(), self.broker.bytes_in_flight());
         let silent = async {
-            while counts() != (0, 0) {
+            while self.broker.held() != Held::default() {
                 tokio::time::sleep(Duration::from_micros(100)).await;
             }
         };
         if tokio::time::timeout(PATIENCE, silent).await.is_err() {
-            return Err(format!("connections and bytes in flight that stay: {:?}", counts()));
+            return Err(format!("what stays: {:?}", self.broker.held()));
         }
         match self.broker.panics() {
             0 => Ok(()),
