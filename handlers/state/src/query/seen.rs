@@ -114,18 +114,30 @@ fn parse_day(text: &str) -> Option<Timestamp> {
     Timestamp::parse(&format!("{text}T00:00:00Z"))
 }
 
-/// Reads a number and a unit; on failure perhaps what was meant, from the first letter of the unit.
+/// Reads a number and a unit; on failure perhaps what was meant.
 fn parse_ago(text: &str) -> Result<Moment, Option<String>> {
+    parse_length(text).map(Moment::Ago).map_err(|suggestion| suggestion.map(|text| format!("-{text}")))
+}
+
+/// Reads the length of a time, like `90m`, in microseconds; on failure perhaps what was meant, from the first letter
+/// of the unit.
+pub(crate) fn parse_length(text: &str) -> Result<i64, Option<String>> {
     let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (digits, unit) = text.split_at(split);
     let count: i64 = digits.parse().map_err(|_| None)?;
-    let first = unit.chars().next().ok_or_else(|| Some(format!("-{digits}h")))?;
+    let first = unit.chars().next().ok_or_else(|| Some(format!("{digits}h")))?;
     let (unit_name, micros) =
         UNITS.iter().find(|(name, _)| *name == first.to_ascii_lowercase()).ok_or(None)?;
     if unit.len() > 1 || first != *unit_name {
-        return Err(Some(format!("-{digits}{unit_name}")));
+        return Err(Some(format!("{digits}{unit_name}")));
     }
-    count.checked_mul(*micros).map(Moment::Ago).ok_or(None)
+    count.checked_mul(*micros).ok_or(None)
+}
+
+/// Writes the length of a time in its largest unit.
+pub(crate) fn length(micros: i64) -> String {
+    let (unit, length) = UNITS.iter().find(|(_, length)| micros % length == 0).unwrap_or(&UNITS[4]);
+    format!("{}{unit}", micros / length)
 }
 
 impl fmt::Display for Seen {
@@ -145,11 +157,7 @@ impl fmt::Display for Seen {
 impl fmt::Display for Moment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Ago(micros) => {
-                let (unit, length) =
-                    UNITS.iter().find(|(_, length)| micros % length == 0).unwrap_or(&UNITS[4]);
-                write!(f, "-{}{unit}", micros / length)
-            }
+            Self::Ago(micros) => write!(f, "-{}", length(*micros)),
             Self::Day(day) => write!(f, "{}", day.to_datetime().date_naive()),
             Self::At(moment) => moment.fmt(f),
         }
