@@ -6,6 +6,7 @@ use uuid::{Builder, Uuid};
 
 use super::{CompiledRule, On, Receiver, Span};
 use crate::document::size_of;
+use crate::query::Percolator;
 use crate::{Position, Push, TenantId, Timestamp, Twin};
 
 /// A larger `reported` is left out of a push, so that a push stays below 20 kB. In bytes of JSON.
@@ -21,6 +22,8 @@ pub struct RuleSet {
     pub(super) tenant: TenantId,
     /// The enabled ones, with who is told by each.
     pub(super) rules: Vec<(CompiledRule, Vec<Uuid>)>,
+    /// Their queries, in the same order.
+    queries: Percolator,
     /// The shortest `for` of those on absence, in microseconds; none without one.
     pub(super) absence_us_min: Option<i64>,
 }
@@ -45,9 +48,10 @@ impl RuleSet {
             })
             .filter(|(_, receivers)| !receivers.is_empty())
             .collect();
+        let queries = Percolator::new(rules.iter().map(|(rule, _)| &rule.query));
         let spans = rules.iter().filter_map(|(rule, _)| rule.rule().lasting);
         let absence_us_min = spans.map(Span::as_micros).min();
-        Self { tenant, rules, absence_us_min }
+        Self { tenant, rules, queries, absence_us_min }
     }
 
     /// Whether no change can cause a push.
@@ -65,7 +69,8 @@ impl RuleSet {
         let Some(twin) = after.or(before) else { return Vec::new() };
         let version = if after.is_some() { twin.version } else { twin.version + 1 };
         let mut pushes = Vec::new();
-        for (rule, receivers) in &self.rules {
+        for number in self.queries.affected(before, after) {
+            let (rule, receivers) = &self.rules[number as usize];
             let matches = |twin: Option<&Twin>| twin.is_some_and(|twin| rule.query.matches(twin, now));
             let fires = match rule.rule.on {
                 On::Enter => matches(after) && !matches(before),

@@ -205,7 +205,7 @@ impl CompiledRule {
             return Err(RuleError::Range { what: "for", allowed: format!("{FOR_MIN} to {FOR_MAX}") });
         }
         let query = Query::parse(&rule.query)?;
-        if query.uses_time() {
+        if query.needs().time {
             return Err(RuleError::RelativeTime);
         }
         let template = |part, text: &str| {
