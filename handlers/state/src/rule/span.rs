@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::query::seen;
+use crate::query::moment;
 
 /// A length of time, in seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -19,7 +19,7 @@ impl Span {
     /// Reads a number and one of `s m h d w`; none for anything else, and for what doesn't fit into 32 bits of
     /// seconds.
     pub fn parse(text: &str) -> Option<Self> {
-        let micros = seen::parse_length(text).ok()?;
+        let micros = moment::read_span(text).ok()?;
         u32::try_from(micros / 1_000_000).ok().map(Self)
     }
 
@@ -32,7 +32,8 @@ impl Span {
 /// In the largest unit that leaves nothing over.
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&seen::length(self.as_micros()))
+        let (count, unit, _) = moment::in_units(self.as_micros());
+        write!(f, "{count}{unit}")
     }
 }
 
