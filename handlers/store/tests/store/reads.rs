@@ -195,7 +195,8 @@ async fn documents_come_back_as_they_were() {
 async fn devices_become_due_in_order_and_in_pages() {
     let store = store().await;
     let owner = store.own().await.unwrap();
-    let minutes = |count: i64| now().plus_micros(count * 60_000_000);
+    let begun = now();
+    let minutes = |count: i64| begun.plus_micros(count * 60_000_000);
     let mut changes = Vec::new();
     for (position, device, seen) in [(1, "a", 3), (2, "b", 1), (3, "c", 2), (4, "d", 9)] {
         let mut first = change(&key(device), None, position, 1);
