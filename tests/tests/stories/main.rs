@@ -3,6 +3,8 @@
 mod first_message;
 mod desired;
 mod credentials;
+mod presence;
+mod absence;
 mod access;
 mod bad_input;
 mod bad_requests;
