@@ -15,6 +15,7 @@
 //! - [`twins`], [`history`], [`feed`]: reads for people, and for what is derived
 //! - [`rewind`]: changes with the twins before and after each, from the history
 //! - [`queries`]: queries under a name
+//! - [`silent`]: devices that will have been absent for as long as a rule says
 //! - [`rules`], [`receivers`], [`outbox`]: who is to be told what
 //! - [`dead_letters`], [`credentials`], [`usage`]: the rest
 
@@ -36,6 +37,7 @@ pub mod history;
 pub mod feed;
 pub mod rewind;
 pub mod queries;
+pub mod silent;
 pub mod rules;
 pub mod receivers;
 pub mod outbox;
