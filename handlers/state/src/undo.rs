@@ -27,7 +27,8 @@ pub fn undo(after: &Twin, kind: Kind, inverse: &Document, seen: Option<Timestamp
             let presence = serde_json::from_value::<Presence>(inverse.clone().into());
             before.presence = presence.unwrap_or_default();
         }
-        Kind::Removed => {}
+        // Nothing that a query sees.
+        Kind::Removed | Kind::Absence => {}
     }
     Some(before)
 }
@@ -54,7 +55,12 @@ mod tests {
             reported: document(json!({"a":2,"b":{"c":1}})),
             desired: document(json!({"mode":"eco"})),
             tags: document(json!({"site":"lab"})),
-            presence: Presence { online: true, since: at(5), reason: "connected".into() },
+            presence: Presence {
+                online: true,
+                since: at(5),
+                reason: "connected".into(),
+                ..Presence::default()
+            },
             received_at: at(9),
             ..Twin::new(DeviceId::parse("d").unwrap())
         };
@@ -64,7 +70,7 @@ mod tests {
         assert_eq!(undone(Kind::Desired, json!({"mode":null})).desired, document(json!({})));
         assert_eq!(undone(Kind::Tags, json!({"site":"office"})).tags, document(json!({"site":"office"})));
         assert_eq!(undone(Kind::Rejected, json!({})).received_at, at(3));
-        let presence = Presence { online: false, since: None, reason: String::new() };
+        let presence = Presence { online: false, since: None, reason: String::new(), epoch: 1, seq: 4 };
         assert_eq!(undone(Kind::Presence, json!(presence)).presence, presence);
         assert_eq!(undo(&Twin { version: 1, ..after }, Kind::State, &document(json!({})), None), None);
     }
