@@ -10,6 +10,7 @@ mod bad_input;
 mod bad_requests;
 mod cli;
 mod clients;
+mod rumqttc;
 mod transports;
 mod readme;
 mod demo;
