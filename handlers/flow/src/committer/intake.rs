@@ -171,3 +171,62 @@ impl Intake {
         Ok(Work { number, last: self.last, batch, units: waiting, quiet_turn })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use statecast_state::{DeviceId, DeviceKey, Document, TenantId, Timestamp};
+
+    fn unit(kind: Kind) -> Unit {
+        let change = Change {
+            key: DeviceKey::new(TenantId::default(), DeviceId::parse("a").expect("valid")),
+            position: Position(0),
+            kind,
+            before: None,
+            after: None,
+            patch: Document::new(),
+            inverse: Document::new(),
+            stale: false,
+            ahead: false,
+            received_at: Timestamp::from_micros(0),
+            device_time: None,
+            message: None,
+            pushes: Vec::new(),
+        };
+        Unit { changes: vec![change], dead_letters: Vec::new(), verdict: oneshot::channel().0 }
+    }
+
+    #[tokio::test]
+    async fn what_nobody_waits_for_comes_last_and_one_batch_at_a_time() {
+        let ((units, receiver), (quiet, quiet_receiver)) = (mpsc::channel(9), mpsc::channel(999));
+        let mut intake = Intake {
+            receiver,
+            quiet: quiet_receiver,
+            quiet_turn: Arc::new(Semaphore::new(1)),
+            next_batch: 0,
+            last: Position(0),
+            held: None,
+            in_flight: Arc::default(),
+            horizon: Arc::default(),
+        };
+        let presence = unit(Kind::Presence);
+        assert!(presence.is_quiet() && !unit(Kind::State).is_quiet());
+        for _ in 0..500 {
+            quiet.send(unit(Kind::Presence)).await.ok();
+        }
+        units.send(unit(Kind::State)).await.ok();
+        assert!(matches!(intake.first().await, Some((_, None))), "who waits comes first");
+        let (first, turn) = intake.first().await.expect("it is not closed");
+        let mut batch = vec![first];
+        intake.add_quiet(&mut batch, QUIET_ROWS_MAX - 1);
+        assert_eq!((batch.len(), turn.is_some()), (QUIET_ROWS_MAX, true));
+        // While that one is under way, another lane waits for those who wait.
+        units.send(unit(Kind::State)).await.ok();
+        assert!(matches!(intake.first().await, Some((_, None))));
+        drop(turn);
+        assert!(matches!(intake.first().await, Some((_, Some(_)))));
+        drop((units, quiet));
+        intake.add_quiet(&mut batch, 999);
+        assert!(intake.first().await.is_none(), "nothing will come any more");
+    }
+}
