@@ -10,6 +10,14 @@ pub(crate) struct Meters {
     pub(crate) connections: Gauge,
     /// Bytes of publishes that wait for their receipts.
     pub(crate) bytes_in_flight: Gauge,
+    /// Sessions that outlast their connections.
+    pub(crate) sessions: Gauge,
+    /// Bytes of the messages that wait in them.
+    pub(crate) queued_bytes: Gauge,
+    /// Retained messages on routed topics.
+    pub(crate) retained: Gauge,
+    /// Their bytes.
+    pub(crate) retained_bytes: Gauge,
     /// Panics in the task of a connection.
     pub(crate) panics: Counter,
     delivered: [Counter; 3],
@@ -38,6 +46,10 @@ impl Meters {
         Self {
             connections: metrics::gauge!("statecast_mqtt_connections"),
             bytes_in_flight: metrics::gauge!("statecast_mqtt_bytes_in_flight"),
+            sessions: metrics::gauge!("statecast_mqtt_sessions"),
+            queued_bytes: metrics::gauge!("statecast_mqtt_queued_bytes"),
+            retained: metrics::gauge!("statecast_mqtt_retained_messages"),
+            retained_bytes: metrics::gauge!("statecast_mqtt_retained_bytes"),
             panics: metrics::counter!("statecast_mqtt_panics_total"),
             delivered: publishes("delivered"),
             routed: publishes("routed"),

@@ -3,8 +3,11 @@
 use mqtt_protocol_core::mqtt::common::Cursor;
 use mqtt_protocol_core::mqtt::connection::role::Server;
 use mqtt_protocol_core::mqtt::connection::{Connection, Event, Version};
-use mqtt_protocol_core::mqtt::packet::{GenericPacketTrait, Packet};
+use mqtt_protocol_core::mqtt::packet::{GenericPacketTrait, Packet, Qos, v3_1_1, v5_0};
 use mqtt_protocol_core::mqtt::result_code::MqttError;
+
+use super::packets;
+use crate::session::IDS;
 
 /// State machine and output of one connection. Acknowledgements of publishes are left to us; timers too.
 pub(super) struct Codec {
@@ -13,6 +16,8 @@ pub(super) struct Codec {
     pub(super) output: Vec<u8>,
     /// How many of our publishes wait for the client to acknowledge them.
     pub(super) in_flight: u16,
+    /// The last packet id that was taken above those of queued messages.
+    last_high: u16,
 }
 
 impl Codec {
@@ -20,7 +25,7 @@ impl Codec {
         let mut machine = Box::new(Connection::new(Version::Undetermined));
         machine.set_auto_pub_response(false);
         machine.set_auto_ping_response(true);
-        Self { machine, output: Vec::new(), in_flight: 0 }
+        Self { machine, output: Vec::new(), in_flight: 0, last_high: 0 }
     }
 
     /// Which protocol the client speaks; `Undetermined` before its CONNECT.
@@ -46,14 +51,71 @@ impl Codec {
         self.follow(events).map(drop)
     }
 
-    /// A packet id for a publish of ours at quality 1 or 2, in use until the client acknowledged it.
+    /// A packet id for a publish of ours at quality 1 or 2, in use until the client acknowledged it. A `high` one is
+    /// none that a queued message may have.
     ///
     /// # Errors
     /// When all are in use.
-    pub(super) fn take_packet_id(&mut self) -> Result<u16, MqttError> {
-        let id = self.machine.acquire_packet_id()?;
+    pub(super) fn take_packet_id(&mut self, high: bool) -> Result<u16, MqttError> {
+        let id = if high {
+            // Far fewer are in use at one time than there are.
+            loop {
+                self.last_high = self.last_high.checked_add(1).unwrap_or_default().max(IDS + 1);
+                if self.machine.register_packet_id(self.last_high).is_ok() {
+                    break self.last_high;
+                }
+            }
+        } else {
+            self.machine.acquire_packet_id()?
+        };
         self.in_flight += 1;
         Ok(id)
+    }
+
+    /// Takes the packet id of a queued message.
+    ///
+    /// # Errors
+    /// When it is in use.
+    pub(super) fn use_packet_id(&mut self, id: u16) -> Result<(), MqttError> {
+        self.machine.register_packet_id(id)?;
+        self.in_flight += 1;
+        Ok(())
+    }
+
+    /// Is this packet id of ours in use on this connection?
+    pub(super) fn is_in_use(&mut self, id: u16) -> bool {
+        let free = self.machine.register_packet_id(id).is_ok();
+        if free {
+            self.machine.release_packet_id(id);
+        }
+        !free
+    }
+
+    /// Puts the PUBREL into the output of an exchange that an earlier connection began. The state machine knows nothing
+    /// of that, and would count a PUBCOMP without its PUBLISH below zero: it is shown the exchange up to here.
+    ///
+    /// # Errors
+    /// When the packet id is in use.
+    pub(super) fn resume_release(&mut self, id: u16) -> Result<(), MqttError> {
+        self.use_packet_id(id)?;
+        let publish = match self.version() {
+            Version::V5_0 => v5_0::Publish::builder()
+                .topic_name("resumed")?
+                .qos(Qos::ExactlyOnce)
+                .packet_id(id)
+                .build()?
+                .into(),
+            _ => v3_1_1::Publish::builder()
+                .topic_name("resumed")?
+                .qos(Qos::ExactlyOnce)
+                .packet_id(id)
+                .build()?
+                .into(),
+        };
+        self.machine.send(publish);
+        let [high, low] = id.to_be_bytes();
+        self.machine.recv(&mut Cursor::new(&[0x50, 2, high, low]));
+        self.send(packets::pubrel(self.version(), id)?)
     }
 
     /// Gives a packet id back whose publish couldn't be sent.

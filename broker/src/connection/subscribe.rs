@@ -13,9 +13,9 @@ use super::{Session, Waited, packets};
 use crate::broker::Hub;
 use crate::ending::Ending;
 use crate::outbox::Letter;
-use crate::router::Feed;
+use crate::session::Writes;
 use crate::topics::{self, BadTopic, Filter};
-use crate::tree::{Options, Subscription};
+use crate::tree::{Options, Subscriber, Subscription};
 use crate::{Client, Publication, QoS};
 
 /// A filter that is in force.
@@ -23,15 +23,19 @@ pub(super) struct Filtered {
     options: Options,
     /// What it matches: the filter without `$share/group/`.
     pattern: Arc<str>,
-    /// It stands among the service's own topics.
-    own: bool,
-    /// The way from the router, if it reaches routed topics.
-    feed: Option<Arc<Feed>>,
-    shared: bool,
+    /// It is matched by the router as far as it reaches routed topics; else only here.
+    at_router: bool,
+}
+
+impl Filtered {
+    /// A filter of a session that outlasts the connection.
+    pub(super) fn of_session(options: Options, pattern: &str) -> Self {
+        Self { options, pattern: pattern.into(), at_router: false }
+    }
 }
 
 /// What must be waited for before a SUBSCRIBE is answered.
-struct Asked {
+pub(super) struct Asked {
     filter: Arc<str>,
     /// The client wants to see what is there already.
     wanted: bool,
@@ -42,12 +46,25 @@ struct Asked {
     in_force: Option<oneshot::Receiver<()>>,
 }
 
+impl Asked {
+    /// What is there on own topics, for a filter that is in force.
+    pub(super) fn own(filter: &Arc<str>) -> Self {
+        Self { filter: Arc::clone(filter), wanted: true, own: true, retained: false, in_force: None }
+    }
+}
+
 /// All that a SUBACK needs.
 pub(super) struct Subscribed {
     packet: u16,
     codes: Vec<SubackReasonCode>,
     /// What the client sees first.
     letters: Vec<Letter>,
+}
+
+/// All that an UNSUBACK needs.
+pub(super) struct Unsubscribed {
+    packet: u16,
+    codes: Vec<UnsubackReasonCode>,
 }
 
 impl Session {
@@ -66,8 +83,12 @@ impl Session {
         }
         let mut codes = Vec::with_capacity(entries.len());
         let mut asked = Vec::new();
+        let hub = Arc::clone(&self.hub);
+        let desk = hub.writer.desk();
+        let mut writes = Writes::default();
         for entry in entries {
-            match self.put_in_force(&entry.topic_filter().into(), entry.sub_opts(), identifier) {
+            let filter: Arc<str> = entry.topic_filter().into();
+            match self.put_in_force(&filter, entry.sub_opts(), identifier, &mut writes) {
                 Ok(one) => {
                     codes.push(granted(quality(entry.sub_opts().qos())));
                     asked.push(one);
@@ -75,16 +96,20 @@ impl Session {
                 Err(code) => codes.push(code),
             }
         }
-        if !asked.iter().any(|one| one.wanted || one.in_force.is_some()) {
+        let durable = (!writes.list.is_empty()).then(|| desk.enter_waiting(writes));
+        if durable.is_none() && !asked.iter().any(|one| one.wanted || one.in_force.is_some()) {
             return self.subscribed(Subscribed { packet, codes, letters: Vec::new() });
         }
-        let subscriptions =
-            self.filters.values().map(|one| (Arc::clone(&one.pattern), one.options.qos)).collect();
         let letters =
-            what_comes_first(Arc::clone(&self.hub), Arc::clone(&self.peer.client), asked, subscriptions);
+            what_comes_first(Arc::clone(&hub), Arc::clone(&self.peer.client), asked, self.patterns());
         let identifiers: Vec<u32> = identifier.into_iter().collect();
         self.subscribing = true;
         self.wait = Some(Box::pin(async move {
+            if let Some(durable) = durable
+                && durable.await.is_err()
+            {
+                return Waited::InVain;
+            }
             let letters = letters.await.into_iter().map(|one| one.identified(identifiers.clone())).collect();
             Waited::Subscribed(Subscribed { packet, codes, letters })
         }));
@@ -97,6 +122,7 @@ impl Session {
         filter: &Arc<str>,
         options: &SubOpts,
         identifier: Option<u32>,
+        writes: &mut Writes,
     ) -> Result<Asked, SubackReasonCode> {
         let config = &self.hub.config;
         let Filter { pattern, group } = topics::check_filter(filter, config).map_err(|bad| match bad {
@@ -127,94 +153,132 @@ impl Session {
             identifier,
         };
         let pattern: Arc<str> = pattern.into();
-        let (feed, in_force) = if reach.routed {
-            let (feed, in_force) = self.subscribe_routed(filter, &pattern, group, options)?;
-            (Some(feed), Some(in_force))
-        } else {
-            (None, None)
-        };
-        if reach.own {
-            let subscription = Subscription { peer: Arc::clone(&self.peer), options };
-            self.hub.tree.subscribe(filter, subscription);
-            if !self.seat.own_filters.contains(filter) {
-                self.seat.own_filters.push(Arc::clone(filter));
+        // What must miss nothing, and what one of several gets, is matched here.
+        let at_router = reach.routed && !shared && self.lasting.is_none();
+        let in_force = if at_router { Some(self.subscribe_routed(&pattern, options)?) } else { None };
+        if let Some(lasting) = &self.lasting {
+            writes.list.push(lasting.subscribe(filter, options).ok_or(SubackReasonCode::UnspecifiedError)?);
+            self.hub.put_in_trees(filter, self.subscriber(), options);
+        } else if shared || reach.own {
+            if at_router {
+                let subscription = Subscription { subscriber: self.subscriber(), options };
+                self.hub.tree.subscribe(filter, subscription);
+            } else {
+                self.hub.put_in_trees(filter, self.subscriber(), options);
+            }
+            if !self.seat.filters.contains(filter) {
+                self.seat.filters.push(Arc::clone(filter));
             }
         }
-        self.filters.insert(Arc::clone(filter), Filtered { options, pattern, own: reach.own, feed, shared });
+        self.filters.insert(Arc::clone(filter), Filtered { options, pattern, at_router });
         let (filter, own, retained) = (Arc::clone(filter), reach.own, reach.routed && !shared);
         Ok(Asked { filter, wanted: wanted && (own || retained), own, retained, in_force })
     }
 
-    /// Shows a filter to the router, over the way that all plain filters share, or one of its own if it is
-    /// shared.
+    /// Who subscribes: the session, if it outlasts the connection.
+    pub(super) fn subscriber(&self) -> Subscriber {
+        match &self.lasting {
+            Some(lasting) => Subscriber::Session(Arc::clone(lasting)),
+            None => Subscriber::Connection(Arc::clone(&self.peer)),
+        }
+    }
+
+    /// What is matched, and at which quality.
+    pub(super) fn patterns(&self) -> Vec<(Arc<str>, QoS)> {
+        self.filters.values().map(|one| (Arc::clone(&one.pattern), one.options.qos)).collect()
+    }
+
+    /// Shows a filter to the router.
     fn subscribe_routed(
         &mut self,
-        filter: &Arc<str>,
         pattern: &Arc<str>,
-        group: Option<&str>,
         options: Options,
-    ) -> Result<(Arc<Feed>, oneshot::Receiver<()>), SubackReasonCode> {
-        let known = match group {
-            Some(_) => self.filters.get(filter),
-            None => self.filters.values().find(|one| one.feed.is_some() && !one.shared),
+    ) -> Result<oneshot::Receiver<()>, SubackReasonCode> {
+        let feed = match &self.seat.feed {
+            Some(feed) => Arc::clone(feed),
+            None => self.hub.router.open(&self.peer).ok_or(SubackReasonCode::QuotaExceeded)?,
         };
-        let feed = match known.and_then(|known| known.feed.clone()) {
-            Some(feed) => feed,
-            None => {
-                let feed = self.hub.router.open(&self.peer, group).ok_or(SubackReasonCode::QuotaExceeded)?;
-                self.seat.feeds.push(Arc::clone(&feed));
-                feed
-            }
-        };
-        match self.hub.router.subscribe(&feed, pattern, options) {
-            Some(in_force) => Ok((feed, in_force)),
-            None => {
-                self.close_if_unused(&feed);
-                Err(SubackReasonCode::QuotaExceeded)
-            }
+        self.seat.feed = Some(Arc::clone(&feed));
+        let in_force = self.hub.router.subscribe(&feed, pattern, options);
+        if in_force.is_none() {
+            self.close_unused_feed();
         }
+        in_force.ok_or(SubackReasonCode::QuotaExceeded)
     }
 
     /// Answers a SUBSCRIBE, and queues what comes first right behind the answer.
     pub(super) fn subscribed(&mut self, subscribed: Subscribed) -> Result<(), Ending> {
-        let Subscribed { packet, codes, letters } = subscribed;
+        let Subscribed { packet, codes, mut letters } = subscribed;
         self.subscribing = false;
         self.codec.send(packets::suback(self.codec.version(), packet, codes)?)?;
+        if let Some(lasting) = &self.lasting {
+            // What must not be lost goes the way of all that must not.
+            let desk = self.hub.writer.desk();
+            let mut writes = Writes::default();
+            letters.retain(|letter| {
+                let kept = letter.qos > QoS::AtMostOnce && !letter.latest_only;
+                if kept {
+                    lasting.take(letter.clone(), &self.hub.config, &mut writes);
+                }
+                !kept
+            });
+            desk.enter(writes, || ());
+        }
         self.peer.outbox.lock().push_first(letters);
         Ok(())
     }
 
     /// Takes an UNSUBSCRIBE.
     pub(super) fn unsubscribe(&mut self, packet: u16, filters: &[MqttString]) -> Result<(), Ending> {
-        let codes = filters.iter().map(|filter| self.end_filter(filter.as_str())).collect();
+        let hub = Arc::clone(&self.hub);
+        let desk = hub.writer.desk();
+        let mut writes = Writes::default();
+        let codes = filters.iter().map(|filter| self.end_filter(filter.as_str(), &mut writes)).collect();
+        let unsubscribed = Unsubscribed { packet, codes };
+        if writes.list.is_empty() {
+            return self.unsubscribed(unsubscribed);
+        }
+        let durable = desk.enter_waiting(writes);
+        self.wait = Some(Box::pin(async move {
+            match durable.await {
+                Ok(()) => Waited::Unsubscribed(unsubscribed),
+                Err(_) => Waited::InVain,
+            }
+        }));
+        Ok(())
+    }
+
+    /// Answers an UNSUBSCRIBE.
+    pub(super) fn unsubscribed(&mut self, unsubscribed: Unsubscribed) -> Result<(), Ending> {
+        let Unsubscribed { packet, codes } = unsubscribed;
         Ok(self.codec.send(packets::unsuback(self.codec.version(), packet, codes)?)?)
     }
 
-    fn end_filter(&mut self, filter: &str) -> UnsubackReasonCode {
-        let Some(ended) = self.filters.remove(filter) else {
+    fn end_filter(&mut self, filter: &str, writes: &mut Writes) -> UnsubackReasonCode {
+        let Some((filter, ended)) = self.filters.remove_entry(filter) else {
             return UnsubackReasonCode::NoSubscriptionExisted;
         };
-        if ended.own {
-            self.seat.own_filters.retain(|own| **own != *filter);
-            self.hub.tree.unsubscribe(filter, &self.peer);
+        self.seat.filters.retain(|one| *one != filter);
+        self.hub.take_from_trees(&filter, &self.subscriber());
+        if let Some(lasting) = &self.lasting {
+            writes.list.push(lasting.unsubscribe(&filter));
         }
-        if let Some(feed) = ended.feed
-            && !self.close_if_unused(&feed)
+        if ended.at_router
+            && !self.close_unused_feed()
+            && let Some(feed) = &self.seat.feed
         {
-            self.hub.router.unsubscribe(&feed, &ended.pattern);
+            self.hub.router.unsubscribe(feed, &ended.pattern);
         }
         UnsubackReasonCode::Success
     }
 
-    /// Closes a way from the router that no filter uses.
-    fn close_if_unused(&mut self, feed: &Arc<Feed>) -> bool {
-        let uses = |one: &Filtered| one.feed.as_ref().is_some_and(|used| Arc::ptr_eq(used, feed));
-        if self.filters.values().any(uses) {
-            return false;
+    /// Closes the way from the router if no filter uses it.
+    fn close_unused_feed(&mut self) -> bool {
+        let unused = !self.filters.values().any(|one| one.at_router);
+        if unused && let Some(feed) = self.seat.feed.take() {
+            self.hub.router.close(&feed);
         }
-        self.seat.feeds.retain(|one| !Arc::ptr_eq(one, feed));
-        self.hub.router.close(feed);
-        true
+        unused
     }
 }
 
@@ -240,7 +304,7 @@ fn granted(qos: QoS) -> SubackReasonCode {
 }
 
 /// Waits until all filters are in force, and collects what the client must see first.
-async fn what_comes_first(
+pub(super) async fn what_comes_first(
     hub: Arc<Hub>,
     client: Arc<Client>,
     asked: Vec<Asked>,
