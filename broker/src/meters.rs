@@ -1,23 +1,11 @@
 //! Counters by outcome, looked up once: a lookup for each publish would cost more than the publish.
 
-use metrics::{Counter, Gauge};
+use metrics::Counter;
 
 use crate::QoS;
 
 /// What the broker counts. Made after the recorder is installed.
 pub(crate) struct Meters {
-    /// Open, admitted connections.
-    pub(crate) connections: Gauge,
-    /// Bytes of publishes that wait for their receipts.
-    pub(crate) bytes_in_flight: Gauge,
-    /// Sessions that outlast their connections.
-    pub(crate) sessions: Gauge,
-    /// Bytes of the messages that wait in them.
-    pub(crate) queued_bytes: Gauge,
-    /// Retained messages on routed topics.
-    pub(crate) retained: Gauge,
-    /// Their bytes.
-    pub(crate) retained_bytes: Gauge,
     /// Panics in the task of a connection.
     pub(crate) panics: Counter,
     delivered: [Counter; 3],
@@ -44,12 +32,6 @@ impl Meters {
             )
         };
         Self {
-            connections: metrics::gauge!("statecast_mqtt_connections"),
-            bytes_in_flight: metrics::gauge!("statecast_mqtt_bytes_in_flight"),
-            sessions: metrics::gauge!("statecast_mqtt_sessions"),
-            queued_bytes: metrics::gauge!("statecast_mqtt_queued_bytes"),
-            retained: metrics::gauge!("statecast_mqtt_retained_messages"),
-            retained_bytes: metrics::gauge!("statecast_mqtt_retained_bytes"),
             panics: metrics::counter!("statecast_mqtt_panics_total"),
             delivered: publishes("delivered"),
             routed: publishes("routed"),

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use crate::Config;
 use crate::expiry::Expiry;
+use crate::limits::Limit;
 use crate::router::Message;
 use crate::session::{Write, convert};
 use crate::sessions::RetainedMessage;
@@ -50,24 +51,25 @@ impl Retained {
     }
 
     /// Keeps a message in place of the last one of its topic; one without payload only removes that (MQTT 5,
-    /// 3.3.1.3). Gives what is to be written; none when there is no room.
-    pub(crate) fn keep(&self, realm: &Arc<str>, message: &Message) -> Option<Write> {
+    /// 3.3.1.3). Gives what is to be written, or which limit is in the way.
+    pub(crate) fn keep(&self, realm: &Arc<str>, message: &Message) -> Result<Write, Limit> {
         let mut kept = self.kept.lock();
         if message.payload.is_empty() {
             kept.remove(realm, &message.topic);
-            return Some(Write::Remove { realm: Arc::clone(realm), topic: Arc::clone(&message.topic) });
+            return Ok(Write::Remove { realm: Arc::clone(realm), topic: Arc::clone(&message.topic) });
         }
         let old = kept.realms.get(realm).and_then(|topics| topics.get(&message.topic)).map(weight);
-        let fits = kept.bytes - old.unwrap_or_default() + weight(message) <= self.bytes_max
-            && kept.messages + usize::from(old.is_none()) <= self.messages_max;
-        if !fits {
-            return None;
+        if kept.bytes - old.unwrap_or_default() + weight(message) > self.bytes_max {
+            return Err(Limit::RetainedBytes);
+        }
+        if kept.messages + usize::from(old.is_none()) > self.messages_max {
+            return Err(Limit::RetainedMessages);
         }
         kept.insert(realm, message.clone());
         if kept.ends.first().is_some_and(|(_, of, topic)| of == realm && *topic == message.topic) {
             self.sooner.notify_one();
         }
-        Some(Write::Retain(convert::keep_retained(realm, message)))
+        Ok(Write::Retain(convert::keep_retained(realm, message)))
     }
 
     /// Takes back what was kept.
@@ -181,12 +183,12 @@ mod tests {
         let retained = retained(1000, 10);
         let realm: Arc<str> = "r".into();
         for (topic, payload) in [("a/1", "old"), ("a/1", "new"), ("a/2", "two"), ("b", "b")] {
-            assert!(retained.keep(&realm, &message(topic, payload)).is_some());
+            assert!(retained.keep(&realm, &message(topic, payload)).is_ok());
         }
         assert_eq!(payloads(&retained, "r", "a/+"), ["new", "two"]);
         assert_eq!(payloads(&retained, "other", "#"), Vec::<Bytes>::new());
         for topic in ["a/1", "a/2", "b", "never"] {
-            assert!(retained.keep(&realm, &message(topic, "")).is_some());
+            assert!(retained.keep(&realm, &message(topic, "")).is_ok());
         }
         assert_eq!(payloads(&retained, "r", "#"), Vec::<Bytes>::new());
         assert_eq!(retained.size(), (0, 0));
@@ -196,9 +198,9 @@ mod tests {
     fn bounded_in_bytes_and_in_number() {
         let realm: Arc<str> = "r".into();
         for retained in [retained(BOOKKEEPING_BYTES + 4, 10), retained(1000, 1)] {
-            assert!(retained.keep(&realm, &message("a", "123")).is_some());
-            assert!(retained.keep(&realm, &message("b", "1")).is_none());
-            assert!(retained.keep(&realm, &message("a", "321")).is_some(), "in place of the old one");
+            assert!(retained.keep(&realm, &message("a", "123")).is_ok());
+            assert!(retained.keep(&realm, &message("b", "1")).is_err());
+            assert!(retained.keep(&realm, &message("a", "321")).is_ok(), "in place of the old one");
         }
     }
 
@@ -208,7 +210,7 @@ mod tests {
         let realm: Arc<str> = "r".into();
         for (topic, seconds) in [("over", 0), ("valid", 100)] {
             let expiry = Some(Expiry::after(seconds));
-            assert!(retained.keep(&realm, &Message { expiry, ..message(topic, topic) }).is_some());
+            assert!(retained.keep(&realm, &Message { expiry, ..message(topic, topic) }).is_ok());
         }
         assert_eq!(payloads(&retained, "r", "#"), ["valid"]);
         assert_eq!(retained.take_over().len(), 1);

@@ -125,7 +125,8 @@ impl Session {
 
     /// The client has a message at quality 2. It must not get it again: PUBREL leaves when that is durable.
     pub(super) fn received(&mut self, id: u16) -> Result<(), Ending> {
-        let noted = self.lasting.as_ref().and_then(|lasting| Some((Arc::clone(lasting), lasting.received(id)?)));
+        let noted =
+            self.lasting.as_ref().and_then(|lasting| Some((Arc::clone(lasting), lasting.received(id)?)));
         let Some((lasting, (number, write))) = noted else {
             return Ok(self.codec.send(packets::pubrel(self.codec.version(), id)?)?);
         };

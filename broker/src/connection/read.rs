@@ -13,8 +13,8 @@ use mqtt_protocol_core::mqtt::packet::{Packet, Property};
 use mqtt_protocol_core::mqtt::result_code::{DisconnectReasonCode as Code, MqttError, PubrecReasonCode};
 use tokio::time::Instant;
 
-use super::frame::{self, BadFrame, Frame, Kind};
 use super::Session;
+use super::frame::{self, BadFrame, Frame, Kind};
 use crate::broker::Hub;
 use crate::ending::Ending;
 use crate::wire::Moved;

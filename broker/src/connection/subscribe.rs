@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use mqtt_protocol_core::mqtt::packet::{MqttString, Property, RetainHandling, SubEntry, SubOpts};
 use mqtt_protocol_core::mqtt::result_code::{
-    DisconnectReasonCode as Code, SubackReasonCode, UnsubackReasonCode,
+    DisconnectReasonCode as Code, MqttError, SubackReasonCode, UnsubackReasonCode,
 };
 use tokio::sync::oneshot;
 
@@ -12,6 +12,7 @@ use super::wish::quality;
 use super::{Session, Waited, packets};
 use crate::broker::Hub;
 use crate::ending::Ending;
+use crate::limits::Limit;
 use crate::outbox::Letter;
 use crate::session::Writes;
 use crate::topics::{self, BadTopic, Filter};
@@ -53,10 +54,30 @@ impl Asked {
     }
 }
 
+/// Why a filter isn't put in force.
+struct NotGranted {
+    code: SubackReasonCode,
+    reason: &'static str,
+}
+
+const NOT_AUTHORIZED: NotGranted =
+    NotGranted { code: SubackReasonCode::NotAuthorized, reason: "not allowed to subscribe to this" };
+
+const ENDED: NotGranted =
+    NotGranted { code: SubackReasonCode::UnspecifiedError, reason: "the session has ended" };
+
+/// A filter is over a limit; counted.
+fn over(limit: Limit) -> NotGranted {
+    limit.count();
+    NotGranted { code: SubackReasonCode::QuotaExceeded, reason: limit.reason() }
+}
+
 /// All that a SUBACK needs.
 pub(super) struct Subscribed {
     packet: u16,
     codes: Vec<SubackReasonCode>,
+    /// Why the first of those that are not in force isn't.
+    reason: Option<&'static str>,
     /// What the client sees first.
     letters: Vec<Letter>,
 }
@@ -81,7 +102,7 @@ impl Session {
             // Who shares can't keep its own messages from the others (MQTT 5, 3.8.3.1).
             return Err(Ending::Violation(Code::ProtocolError));
         }
-        let mut codes = Vec::with_capacity(entries.len());
+        let (mut codes, mut reason) = (Vec::with_capacity(entries.len()), None);
         let mut asked = Vec::new();
         let hub = Arc::clone(&self.hub);
         let desk = hub.writer.desk();
@@ -93,12 +114,15 @@ impl Session {
                     codes.push(granted(quality(entry.sub_opts().qos())));
                     asked.push(one);
                 }
-                Err(code) => codes.push(code),
+                Err(denied) => {
+                    codes.push(denied.code);
+                    reason.get_or_insert(denied.reason);
+                }
             }
         }
         let durable = (!writes.list.is_empty()).then(|| desk.enter_waiting(writes));
         if durable.is_none() && !asked.iter().any(|one| one.wanted || one.in_force.is_some()) {
-            return self.subscribed(Subscribed { packet, codes, letters: Vec::new() });
+            return self.subscribed(Subscribed { packet, codes, reason, letters: Vec::new() });
         }
         let letters =
             what_comes_first(Arc::clone(&hub), Arc::clone(&self.peer.client), asked, self.patterns());
@@ -111,7 +135,7 @@ impl Session {
                 return Waited::InVain;
             }
             let letters = letters.await.into_iter().map(|one| one.identified(identifiers.clone())).collect();
-            Waited::Subscribed(Subscribed { packet, codes, letters })
+            Waited::Subscribed(Subscribed { packet, codes, reason, letters })
         }));
         Ok(())
     }
@@ -123,19 +147,21 @@ impl Session {
         options: &SubOpts,
         identifier: Option<u32>,
         writes: &mut Writes,
-    ) -> Result<Asked, SubackReasonCode> {
+    ) -> Result<Asked, NotGranted> {
         let config = &self.hub.config;
         let Filter { pattern, group } = topics::check_filter(filter, config).map_err(|bad| match bad {
-            BadTopic::Malformed => SubackReasonCode::TopicFilterInvalid,
-            BadTopic::TooLong => SubackReasonCode::QuotaExceeded,
-            BadTopic::Reserved => SubackReasonCode::NotAuthorized,
+            BadTopic::Malformed => {
+                NotGranted { code: SubackReasonCode::TopicFilterInvalid, reason: "no valid filter" }
+            }
+            BadTopic::TooLong => over(Limit::Topic),
+            BadTopic::Reserved => NOT_AUTHORIZED,
         })?;
         if !self.peer.client.grants.may_subscribe(pattern) {
-            return Err(SubackReasonCode::NotAuthorized);
+            return Err(NOT_AUTHORIZED);
         }
         let known = self.filters.get(filter);
         if known.is_none() && self.filters.len() >= config.subscriptions_max {
-            return Err(SubackReasonCode::QuotaExceeded);
+            return Err(over(Limit::Subscriptions));
         }
         let reach = topics::reach(pattern, config);
         let shared = group.is_some();
@@ -157,7 +183,7 @@ impl Session {
         let at_router = reach.routed && !shared && self.lasting.is_none();
         let in_force = if at_router { Some(self.subscribe_routed(&pattern, options)?) } else { None };
         if let Some(lasting) = &self.lasting {
-            writes.list.push(lasting.subscribe(filter, options).ok_or(SubackReasonCode::UnspecifiedError)?);
+            writes.list.push(lasting.subscribe(filter, options).ok_or(ENDED)?);
             self.hub.put_in_trees(filter, self.subscriber(), options);
         } else if shared || reach.own {
             if at_router {
@@ -193,24 +219,31 @@ impl Session {
         &mut self,
         pattern: &Arc<str>,
         options: Options,
-    ) -> Result<oneshot::Receiver<()>, SubackReasonCode> {
+    ) -> Result<oneshot::Receiver<()>, NotGranted> {
         let feed = match &self.seat.feed {
             Some(feed) => Arc::clone(feed),
-            None => self.hub.router.open(&self.peer).ok_or(SubackReasonCode::QuotaExceeded)?,
+            None => self.hub.router.open(&self.peer).ok_or_else(|| over(Limit::RouterLinks))?,
         };
         self.seat.feed = Some(Arc::clone(&feed));
         let in_force = self.hub.router.subscribe(&feed, pattern, options);
         if in_force.is_none() {
             self.close_unused_feed();
         }
-        in_force.ok_or(SubackReasonCode::QuotaExceeded)
+        in_force.ok_or_else(|| over(Limit::RouterFilters))
     }
 
     /// Answers a SUBSCRIBE, and queues what comes first right behind the answer.
     pub(super) fn subscribed(&mut self, subscribed: Subscribed) -> Result<(), Ending> {
-        let Subscribed { packet, codes, mut letters } = subscribed;
+        let Subscribed { packet, codes, reason, mut letters } = subscribed;
         self.subscribing = false;
-        self.codec.send(packets::suback(self.codec.version(), packet, codes)?)?;
+        let (version, reason) = (self.codec.version(), reason.filter(|_| self.reasons));
+        match self.codec.send(packets::suback(version, packet, codes.clone(), reason)?) {
+            // The client takes no packet that long: it is told without words (MQTT 5, 3.9.2.1.2).
+            Err(MqttError::PacketTooLarge) => {
+                self.codec.send(packets::suback(version, packet, codes, None)?)?;
+            }
+            sent => sent?,
+        }
         if let Some(lasting) = &self.lasting {
             // What must not be lost goes the way of all that must not.
             let desk = self.hub.writer.desk();

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use super::convert;
 use super::queue::{Next, Queue};
 use super::{Write, Writes};
+use crate::limits::Limit;
 use crate::outbox::{Letter, Posted};
 use crate::peer::Peer;
 use crate::sessions::{KeptExchange, KeptSession, KeptSubscription, QueuedMessage, SessionId};
@@ -137,11 +138,17 @@ impl Lasting {
             return false;
         }
         let bytes = letter.bytes();
-        let full = state.queue.len() >= config.session_messages_max
-            || state.queue.bytes() + bytes > config.session_bytes_max
-            || self.total.load(Ordering::Relaxed) + bytes > config.sessions_bytes_max;
-        if full {
-            metrics::counter!("statecast_mqtt_dropped_total", "reason" => "queue full").increment(1);
+        let limit = if state.queue.len() >= config.session_messages_max {
+            Some(Limit::SessionMessages)
+        } else if state.queue.bytes() + bytes > config.session_bytes_max {
+            Some(Limit::SessionBytes)
+        } else if self.total.load(Ordering::Relaxed) + bytes > config.sessions_bytes_max {
+            Some(Limit::SessionsBytes)
+        } else {
+            None
+        };
+        if let Some(limit) = limit {
+            limit.count();
             if !std::mem::replace(&mut state.warned, true) {
                 let Self { id, client_id, .. } = &**self;
                 tracing::warn!(realm = %id.realm, %client_id, "the queue of a session is full: it misses messages");

@@ -76,7 +76,7 @@ async fn to_a_client_each_message_comes_once() {
             door = after(door, crash).await;
             let mut client = come(&door, "c", v5).await;
             client.nothing_came().await;
-            assert_eq!(door.broker.queued_bytes(), 0);
+            assert_eq!(door.broker.held().queued_bytes, 0);
         }
     }
 }

@@ -13,7 +13,8 @@ const HOUR: [u8; 5] = [0x11, 0, 0, 0x0E, 0x10];
 async fn come(door: &Door, id: &str, v5: bool) -> (Raw, bool) {
     let mut client = Raw::new(&door.broker).await;
     let properties: &[u8] = if v5 { &HOUR } else { &[] };
-    let connack = client.connect(Connect { v5, id, name: id, clean: false, properties, ..Connect::default() });
+    let connack =
+        client.connect(Connect { v5, id, name: id, clean: false, properties, ..Connect::default() });
     let present = connack.await.body[0] == 1;
     (client, present)
 }
@@ -186,7 +187,7 @@ async fn who_starts_anew_finds_nothing_and_leaves_nothing() {
         assert_eq!(connack.body[0], 0);
         client.nothing_came().await;
         assert_eq!(door.house.memory.kept(), Kept::default(), "durable before CONNACK");
-        assert_eq!((door.broker.sessions(), door.broker.queued_bytes()), (0, 0));
+        assert_eq!((door.broker.held().sessions, door.broker.held().queued_bytes), (0, 0));
     }
 }
 
@@ -196,7 +197,8 @@ async fn an_id_of_another_name_is_another_client() {
     let (mut client, _) = come(&door, "c", true).await;
     client.subscribe(&[("chat", 1)]).await;
     let mut guessed = Raw::new(&door.broker).await;
-    let connack = guessed.connect(Connect { id: "c", name: "thief", clean: false, ..Connect::default() }).await;
+    let connack =
+        guessed.connect(Connect { id: "c", name: "thief", clean: false, ..Connect::default() }).await;
     assert_eq!(connack.body[0], 0, "nothing of the other's session");
     publish(&mut guessed, "chat", "x").await;
     assert_eq!(message(&mut client).await.0, "x", "and the other is still there");
@@ -234,10 +236,10 @@ async fn sessions_expire_with_all_that_is_theirs() {
     publish(&mut other, "chat", "x").await;
     drop(client);
     gone(&door, 1).await;
-    assert_eq!(door.broker.sessions(), 1);
-    until("it ends", || door.broker.sessions() == 0).await;
+    assert_eq!(door.broker.held().sessions, 1);
+    until("it ends", || door.broker.held().sessions == 0).await;
     assert!(!door.broker.has_subscriber("r", "changes/1"));
-    assert_eq!(door.broker.queued_bytes(), 0);
+    assert_eq!(door.broker.held().queued_bytes, 0);
     until("nothing of it is kept", || door.house.memory.kept() == Kept::default()).await;
     // Nobody waits for it any more.
     publish(&mut other, "chat", "x").await;
@@ -250,9 +252,9 @@ async fn sessions_expire_with_all_that_is_theirs() {
     let left_connected = door.house.memory.crash();
     assert_eq!(memory.kept(), Kept::default());
     let door = Door::again(config(), &left_connected).await;
-    assert_eq!(door.broker.sessions(), 1);
+    assert_eq!(door.broker.held().sessions, 1);
     until("it ends as if it had been left at our start", || left_connected.kept() == Kept::default()).await;
-    assert_eq!(door.broker.sessions(), 0);
+    assert_eq!(door.broker.held().sessions, 0);
 }
 
 #[tokio::test]
@@ -260,11 +262,14 @@ async fn version_5_says_for_how_long() {
     let door = Door::open(Config { session_expiry_s_max: 10, ..config() }).await;
     let mut client = Raw::new(&door.broker).await;
     let connack = client.connect(Connect { v5: true, properties: &HOUR, ..Connect::default() }).await;
-    assert!(connack.body.windows(5).any(|bytes| bytes == [0x11, 0, 0, 0, 10]), "told what it gets: {connack:?}");
+    assert!(
+        connack.body.windows(5).any(|bytes| bytes == [0x11, 0, 0, 0, 10]),
+        "told what it gets: {connack:?}"
+    );
     // It may change its mind, but not from none to some.
     client.send(&[0xE0, 7, 0, 5, 0x11, 0, 0, 0, 0]).await;
     client.ended(None).await;
-    until("it ends with the connection", || door.broker.sessions() == 0).await;
+    until("it ends with the connection", || door.broker.held().sessions == 0).await;
     let mut client = Raw::new(&door.broker).await;
     client.connect(Connect { v5: true, ..Connect::default() }).await;
     client.send(&[0xE0, 7, 0, 5, 0x11, 0, 0, 0, 9]).await;
@@ -334,7 +339,7 @@ async fn rights_are_asked_for_again() {
     let (mut client, present) = come(&door, "c", true).await;
     assert!(present);
     client.nothing_came().await;
-    until("what was queued is dropped", || door.broker.queued_bytes() == 0).await;
+    until("what was queued is dropped", || door.broker.held().queued_bytes == 0).await;
     door.house.revoked.store(false, std::sync::atomic::Ordering::Relaxed);
     publish(&mut other, "chat/a", "after").await;
     publish(&mut other, "chat/b", "after").await;
@@ -356,7 +361,7 @@ async fn who_is_forgotten_leaves_nothing() {
     here.ended(Some(0x98)).await;
     assert_eq!(door.house.memory.kept().sessions.len(), 1);
     another.nothing_came().await;
-    assert_eq!(door.broker.sessions(), 1);
+    assert_eq!(door.broker.held().sessions, 1);
 }
 
 #[tokio::test]
@@ -371,7 +376,7 @@ async fn who_is_back_is_told_the_newest_and_never_what_is_old() {
         ..publication("devices/d/desired", payload, QoS::AtLeastOnce)
     };
     door.broker.publish("r", &desired("old"));
-    assert_eq!(door.broker.queued_bytes(), 0);
+    assert_eq!(door.broker.held().queued_bytes, 0);
     *door.house.first.lock() = vec![desired("newest")];
     let (mut client, _) = come(&door, "c", true).await;
     let (payload, _, id) = message(&mut client).await;
@@ -456,6 +461,9 @@ async fn retained_messages_survive_a_crash() {
     client.subscribe(&[("#", 0)]).await;
     let mut found = [message(&mut client).await, message(&mut client).await];
     found.sort();
-    assert_eq!(found.map(|(payload, first, _)| (payload, first)), [("kept".into(), 0x31), ("late".into(), 0x31)]);
+    assert_eq!(
+        found.map(|(payload, first, _)| (payload, first)),
+        [("kept".into(), 0x31), ("late".into(), 0x31)]
+    );
     client.nothing_came().await;
 }

@@ -9,8 +9,9 @@ use statecast_state::{DeviceKey, Twin};
 use tantivy::TantivyDocument;
 use tantivy::schema::OwnedValue;
 
+use crate::facts::Scope;
+use crate::property;
 use crate::schema::{self, Fields};
-use crate::{facts, property};
 
 /// Of a string only this many bytes count for the order, cut at a character.
 pub(crate) const SORTED_BYTES_MAX: usize = 128;
@@ -25,10 +26,11 @@ pub(crate) fn document(fields: &Fields, key: &DeviceKey, twin: &Twin) -> Tantivy
     if let Some(seen) = twin.received_at {
         document.add_i64(fields.seen, seen.as_micros());
     }
-    visit_texts(twin, &mut |text| document.add_text(fields.words, text));
+    let scope = Scope::of(&key.tenant);
+    visit_texts(twin, &mut |text| document.add_text(fields.words, scope.words(text)));
 
-    document.add_bytes(fields.facts, &facts::string(property::ID, &text::fold(key.device.as_str())));
-    document.add_bytes(fields.facts, &facts::boolean(property::ONLINE, twin.presence.online));
+    document.add_bytes(fields.facts, &scope.string(property::ID, &text::fold(key.device.as_str())));
+    document.add_bytes(fields.facts, &scope.boolean(property::ONLINE, twin.presence.online));
     let mut columns: BTreeMap<String, Vec<OwnedValue>> = BTreeMap::new();
     columns.insert(property::ONLINE.to_owned(), vec![OwnedValue::Bool(twin.presence.online)]);
     for (root, properties) in property::ROOTS.into_iter().zip([&twin.reported, &twin.desired, &twin.tags]) {
@@ -38,8 +40,8 @@ pub(crate) fn document(fields: &Fields, key: &DeviceKey, twin: &Twin) -> Tantivy
                 return;
             }
             let name = property::below(root, path);
-            document.add_bytes(fields.facts, &facts::exists(&name));
-            if let Some(fact) = facts::value(&name, value) {
+            document.add_bytes(fields.facts, &scope.exists(&name));
+            if let Some(fact) = scope.value(&name, value) {
                 document.add_bytes(fields.facts, &fact);
             }
             if let Some(value) = column_value(value) {

@@ -5,7 +5,7 @@
 //! | `key` | tenant and device: what an update replaces |
 //! | `tenant` | which tenant: part of every search |
 //! | `facts` | a term for each property that exists, and for each value; see [`crate::facts`] |
-//! | `words` | the words of all strings and of the id, with their places, for words and phrases |
+//! | `words` | the words of all strings and of the id, with their places, for words and phrases; see [`crate::facts`] |
 //! | `id` | the device id as a column: the answer, and what decides between equals |
 //! | `version` | the version of the twin as a column, to check the index against the table |
 //! | `seen` | when the last message was received, in microseconds, as a column |
@@ -21,8 +21,10 @@ use tantivy::schema::{
 };
 use tantivy::tokenizer::{TextAnalyzer, Token, TokenStream, Tokenizer};
 
+use crate::facts;
+
 /// Rises with every change of what is written into the index; an index with another one is built anew.
-pub(crate) const SCHEMA_VERSION: u32 = 1;
+pub(crate) const SCHEMA_VERSION: u32 = 2;
 /// The columns, by name.
 pub(crate) const ID_COLUMN: &str = "id";
 pub(crate) const SEEN_COLUMN: &str = "seen";
@@ -74,7 +76,7 @@ pub(crate) fn register_tokenizer(index: &Index) {
     index.tokenizers().register(WORDS, TextAnalyzer::builder(Words).build());
 }
 
-/// Cuts text into words as the query language does.
+/// Cuts text into words as the query language does, each behind its tenant ([`crate::facts::Scope::words`]).
 #[derive(Clone)]
 struct Words;
 
@@ -82,12 +84,16 @@ impl Tokenizer for Words {
     type TokenStream<'a> = WordStream;
 
     fn token_stream<'a>(&'a mut self, text: &'a str) -> WordStream {
-        WordStream { words: text::tokens(text).into_iter().enumerate(), token: Token::default() }
+        let (tenant, text) = facts::unscoped(text);
+        let words = text::tokens(text).into_iter().enumerate();
+        WordStream { scope: format!("{tenant}\0"), words, token: Token::default() }
     }
 }
 
 /// The words of one text.
 struct WordStream {
+    /// What each word begins with: whose it is.
+    scope: String,
     words: std::iter::Enumerate<std::vec::IntoIter<String>>,
     token: Token,
 }
@@ -95,7 +101,7 @@ struct WordStream {
 impl TokenStream for WordStream {
     fn advance(&mut self) -> bool {
         let Some((position, text)) = self.words.next() else { return false };
-        self.token = Token { position, text, ..Token::default() };
+        self.token = Token { position, text: self.scope.clone() + &text, ..Token::default() };
         true
     }
 

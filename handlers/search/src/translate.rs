@@ -5,66 +5,90 @@ use statecast_state::query::{Expr, Field, Literal, Op, Seen};
 use statecast_state::{TenantId, Timestamp};
 use tantivy::columnar::{Column, DynamicColumn, DynamicColumnHandle, NumericalType};
 use tantivy::query::{AllQuery, BooleanQuery, Occur, PhraseQuery, Query, TermQuery};
-use tantivy::schema::{self, IndexRecordOption};
+use tantivy::schema::IndexRecordOption;
 use tantivy::{DocId, SegmentReader, Term};
 
+use crate::facts::Scope;
 use crate::filter::Filter;
+use crate::property;
 use crate::schema::{Fields, SEEN_COLUMN, VALUES_COLUMN};
-use crate::{facts, property};
 
 /// The devices of a tenant that match at the moment `now`.
 pub(crate) fn query(fields: &Fields, tenant: &TenantId, expr: &Expr, now: Timestamp) -> Box<dyn Query> {
     let own = term(Term::from_field_bytes(fields.tenant, tenant.as_str().as_bytes()));
+    let translator = Translator { fields, scope: Scope::of(tenant), now };
     match expr {
         Expr::All => own,
-        expr => Box::new(BooleanQuery::intersection(vec![own, translate(fields, expr, now)])),
+        expr => Box::new(BooleanQuery::intersection(vec![own, translator.translate(expr)])),
     }
 }
 
-fn translate(fields: &Fields, expr: &Expr, now: Timestamp) -> Box<dyn Query> {
-    let all = |members: &[Expr]| members.iter().map(|member| translate(fields, member, now)).collect();
-    match expr {
-        Expr::All => Box::new(AllQuery),
-        Expr::And(members) => Box::new(BooleanQuery::intersection(all(members))),
-        Expr::Or(members) => Box::new(BooleanQuery::union(all(members))),
-        Expr::Not(inner) => Box::new(BooleanQuery::new(vec![
-            (Occur::Must, Box::new(AllQuery)),
-            (Occur::MustNot, translate(fields, inner, now)),
-        ])),
-        Expr::Word(token) => term(Term::from_field_text(fields.words, token)),
-        Expr::Prefix(start) => Box::new(Filter::terms(fields.words, start.clone().into_bytes(), |_| true)),
-        Expr::Phrase(tokens) => Box::new(PhraseQuery::new(
-            tokens.iter().map(|token| Term::from_field_text(fields.words, token)).collect(),
-        )),
-        Expr::Exists(Field::Id | Field::Online) => Box::new(AllQuery),
-        Expr::Exists(Field::Seen) => seen(None, None),
-        Expr::Exists(field) => fact(fields.facts, &facts::exists(&property::name(field))),
-        Expr::Equals { field, value } => equals(fields.facts, &property::name(field), value),
-        Expr::Like { field, pattern } => {
-            let pattern = pattern.clone();
-            let like =
-                move |text: &[u8]| std::str::from_utf8(text).is_ok_and(|text| pattern.matches_folded(text));
-            Box::new(Filter::terms(fields.facts, facts::strings(&property::name(field)), like))
-        }
-        Expr::Compare { field, op, number } => compare(field, *op, *number),
-        Expr::Range { field, from, to } => {
-            let (from, to) = (*from, *to);
-            numbers(field, move |value| {
-                from.is_none_or(|from| value >= from) && to.is_none_or(|to| value <= to)
-            })
-        }
-        Expr::Online(online) => fact(fields.facts, &facts::boolean(property::ONLINE, *online)),
-        Expr::Seen(test) => bounds(test, now),
-    }
+/// What the parts of a query have in common.
+struct Translator<'a> {
+    fields: &'a Fields,
+    scope: Scope,
+    now: Timestamp,
 }
 
-/// A property with any of the values that a literal may mean.
-fn equals(field: schema::Field, name: &str, value: &Literal) -> Box<dyn Query> {
-    let string = Some(facts::string(name, &value.text));
-    let number = value.number.map(|number| facts::number(name, number));
-    let boolean = value.boolean.map(|boolean| facts::boolean(name, boolean));
-    let meanings = [string, number, boolean].into_iter().flatten().map(|term| fact(field, &term));
-    Box::new(BooleanQuery::union(meanings.collect()))
+impl Translator<'_> {
+    fn translate(&self, expr: &Expr) -> Box<dyn Query> {
+        let all = |members: &[Expr]| members.iter().map(|member| self.translate(member)).collect();
+        match expr {
+            Expr::All => Box::new(AllQuery),
+            Expr::And(members) => Box::new(BooleanQuery::intersection(all(members))),
+            Expr::Or(members) => Box::new(BooleanQuery::union(all(members))),
+            Expr::Not(inner) => Box::new(BooleanQuery::new(vec![
+                (Occur::Must, Box::new(AllQuery)),
+                (Occur::MustNot, self.translate(inner)),
+            ])),
+            Expr::Word(token) => term(self.word(token)),
+            Expr::Prefix(start) => {
+                let start = self.scope.words(start).into_bytes();
+                Box::new(Filter::terms(self.fields.words, start, |_| true))
+            }
+            Expr::Phrase(tokens) => {
+                Box::new(PhraseQuery::new(tokens.iter().map(|token| self.word(token)).collect()))
+            }
+            Expr::Exists(Field::Id | Field::Online) => Box::new(AllQuery),
+            Expr::Exists(Field::Seen) => seen(None, None),
+            Expr::Exists(field) => self.fact(&self.scope.exists(&property::name(field))),
+            Expr::Equals { field, value } => self.equals(&property::name(field), value),
+            Expr::Like { field, pattern } => {
+                let pattern = pattern.clone();
+                let like = move |text: &[u8]| {
+                    std::str::from_utf8(text).is_ok_and(|text| pattern.matches_folded(text))
+                };
+                let strings = self.scope.strings(&property::name(field));
+                Box::new(Filter::terms(self.fields.facts, strings, like))
+            }
+            Expr::Compare { field, op, number } => compare(field, *op, *number),
+            Expr::Range { field, from, to } => {
+                let (from, to) = (*from, *to);
+                numbers(field, move |value| {
+                    from.is_none_or(|from| value >= from) && to.is_none_or(|to| value <= to)
+                })
+            }
+            Expr::Online(online) => self.fact(&self.scope.boolean(property::ONLINE, *online)),
+            Expr::Seen(test) => bounds(test, self.now),
+        }
+    }
+
+    /// A property with any of the values that a literal may mean.
+    fn equals(&self, name: &str, value: &Literal) -> Box<dyn Query> {
+        let string = Some(self.scope.string(name, &value.text));
+        let number = value.number.map(|number| self.scope.number(name, number));
+        let boolean = value.boolean.map(|boolean| self.scope.boolean(name, boolean));
+        let meanings = [string, number, boolean].into_iter().flatten().map(|term| self.fact(&term));
+        Box::new(BooleanQuery::union(meanings.collect()))
+    }
+
+    fn fact(&self, bytes: &[u8]) -> Box<dyn Query> {
+        term(Term::from_field_bytes(self.fields.facts, bytes))
+    }
+
+    fn word(&self, token: &str) -> Term {
+        Term::from_field_text(self.fields.words, &self.scope.words(token))
+    }
 }
 
 fn compare(field: &Field, op: Op, number: f64) -> Box<dyn Query> {
@@ -115,10 +139,6 @@ pub(crate) fn number_column(reader: &SegmentReader, name: &str) -> tantivy::Resu
 /// The columns of this name in a segment, one for each type of values.
 pub(crate) fn columns(reader: &SegmentReader, name: &str) -> tantivy::Result<Vec<DynamicColumnHandle>> {
     reader.fast_fields().dynamic_column_handles(name)
-}
-
-fn fact(field: schema::Field, bytes: &[u8]) -> Box<dyn Query> {
-    term(Term::from_field_bytes(field, bytes))
 }
 
 fn term(term: Term) -> Box<dyn Query> {

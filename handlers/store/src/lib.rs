@@ -14,6 +14,7 @@
 //! - [`load`]: twins and their recent messages, many at once, for the handlers
 //! - [`twins`], [`history`], [`feed`]: reads for people, and for what is derived
 //! - [`rules`], [`receivers`], [`outbox`]: who is to be told what
+//! - [`mqtt`]: what outlives an MQTT connection
 //! - [`dead_letters`], [`credentials`], [`usage`]: the rest
 
 pub mod local;
@@ -35,6 +36,7 @@ pub mod feed;
 pub mod rules;
 pub mod receivers;
 pub mod outbox;
+pub mod mqtt;
 pub mod dead_letters;
 pub mod credentials;
 pub mod usage;
@@ -45,6 +47,7 @@ pub use feed::FeedRow;
 pub use history::HistoryRow;
 pub use load::Loaded;
 pub use local::{Local, LocalError};
+pub use mqtt::MqttWriter;
 pub use owner::{Fenced, OwnError, Owner};
 pub use store::{Migration, Store};
 pub use writer::Writer;

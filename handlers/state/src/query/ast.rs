@@ -239,8 +239,7 @@ impl fmt::Display for Number {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use crate::Timestamp;
-    use crate::query::{QUERY_BYTES_MAX, Query};
+    use crate::query::{QUERY_BYTES_MAX, Query, samples::queries};
     use proptest::prelude::*;
 
     #[test]
@@ -262,40 +261,6 @@ mod tests {
         ] {
             assert_eq!(Query::parse(query).unwrap().expr().to_string(), canonical, "{query}");
         }
-    }
-
-    /// Queries that are mostly well made.
-    fn queries() -> impl Strategy<Value = String> {
-        let number = prop_oneof![
-            any::<f64>()
-                .prop_filter("JSON has only finite ones", |n| n.is_finite())
-                .prop_map(|n| format!("{n:?}")),
-            (-100..100_i32).prop_map(|n| n.to_string()),
-        ];
-        let op = prop::sample::select(vec!["<", "<=", ">", ">="]);
-        let field = "(reported\\.|tags\\.|desired\\.)?(id|has|seen|a|-a|é|AND)(\\.[ab])?";
-        let clause = prop_oneof![
-            "[a-zA-Z0-9İßΣ]{1,4}\\*?",
-            "\"[a-z \\pL\\\\!-]{1,8}\"",
-            (field, op.clone(), number.clone()).prop_map(|(field, op, n)| format!("{field}:{op}{n}")),
-            (field, number.clone()).prop_map(|(field, n)| format!("{field}:{n}..")),
-            (field, "[\\PC]{1,6}").prop_map(|(field, value)| format!("{field}:{value}")),
-            (field, "[\\PC]{0,6}").prop_map(|(field, value)| format!("{field}:\"{value}\"")),
-            field.prop_map(|field| format!("has:{field}")),
-            (op.clone(), 0..100_u32, "[smhdw]").prop_map(|(op, n, unit)| format!("seen:{op}-{n}{unit}")),
-            (op, any::<i32>()).prop_map(|(op, s)| {
-                format!("seen:{op}{}", Timestamp::from_micros(i64::from(s) * 1_000_003))
-            }),
-            Just("online:true".to_owned()),
-        ];
-        clause.prop_recursive(4, 16, 4, |inner| {
-            prop_oneof![
-                prop::collection::vec(inner.clone(), 2..4).prop_map(|parts| format!("({})", parts.join(" "))),
-                prop::collection::vec(inner.clone(), 2..4)
-                    .prop_map(|parts| format!("({})", parts.join(" OR "))),
-                inner.prop_map(|part| format!("-{part}")),
-            ]
-        })
     }
 
     /// Reading the canonical text of a query gives the same tree.

@@ -130,7 +130,8 @@ fn visit_object(object: &Document, dot: &str, path: &mut String, f: &mut impl Fn
     }
 }
 
-fn visit_value(value: &Value, path: &mut String, f: &mut impl FnMut(&str, &Value)) {
+/// [`visit_properties`] for one property, whose path is given, and all within it.
+pub(super) fn visit_value(value: &Value, path: &mut String, f: &mut impl FnMut(&str, &Value)) {
     f(path, value);
     match value {
         Value::Object(inner) => visit_object(inner, ".", path, f),

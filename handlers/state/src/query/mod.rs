@@ -73,6 +73,8 @@
 //! - [`seen`]: times, absolute and relative to now
 //! - `lexer`, `parser`, `clause`: from text to tree
 //! - `eval`: whether a twin matches
+//! - [`needs`]: what the outcome depends on, so that a change is evaluated only where it can matter
+//! - [`percolator`]: many queries at once: those that a change can affect
 //! - [`sort`]: the order of results
 
 pub mod ast;
@@ -83,7 +85,11 @@ mod lexer;
 mod parser;
 mod clause;
 mod eval;
+pub mod needs;
+pub mod percolator;
 pub mod sort;
+#[cfg(test)]
+mod samples;
 
 use std::fmt;
 use std::str::FromStr;
@@ -92,6 +98,8 @@ use thiserror::Error;
 
 pub use ast::{Expr, Literal, Op};
 pub use fields::Field;
+pub use needs::{Needs, Touched};
+pub use percolator::Percolator;
 pub use seen::{Moment, Seen};
 pub use sort::{Sort, SortKey};
 pub use text::Pattern;
@@ -136,20 +144,9 @@ impl Query {
         &self.expr
     }
 
-    /// The fields that it asks for, each once, sorted. Bare words ask for none and read all text.
-    pub fn fields(&self) -> Vec<&Field> {
-        let mut fields = Vec::new();
-        self.expr.visit(&mut |leaf| fields.extend(leaf.field()));
-        fields.sort_unstable();
-        fields.dedup();
-        fields
-    }
-
-    /// Whether its answer may change as time passes, without any change of a twin.
-    pub fn uses_time(&self) -> bool {
-        let mut relative = false;
-        self.expr.visit(&mut |leaf| relative |= matches!(leaf, Expr::Seen(seen) if seen.is_relative()));
-        relative
+    /// What its outcome depends on: which changes of a twin can affect it, and whether time does.
+    pub fn needs(&self) -> Needs {
+        Needs::of(&self.expr)
     }
 }
 
@@ -191,23 +188,5 @@ impl fmt::Display for QueryError {
             Some(suggestion) => write!(f, "; did you mean {suggestion}?"),
             None => Ok(()),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    #[test]
-    fn a_query_knows_its_fields_and_whether_time_matters() {
-        let query = Query::parse("b:1 (tags.a:x OR -b:>2) word seen:<2026-01-01").unwrap();
-        assert_eq!(
-            query.fields().iter().map(ToString::to_string).collect::<Vec<_>>(),
-            ["seen", "b", "tags.a"]
-        );
-        assert!(!query.uses_time());
-        assert!(Query::parse("a OR -seen:-2h..-1h").unwrap().uses_time());
-        assert_eq!(query.text(), "b:1 (tags.a:x OR -b:>2) word seen:<2026-01-01");
     }
 }

@@ -177,7 +177,7 @@ impl CompiledRule {
             return Err(RuleError::Range { what: "ttl_s", allowed: format!("1 to {TTL_S_MAX} seconds") });
         }
         let query = Query::parse(&rule.query)?;
-        if query.uses_time() {
+        if query.needs().time {
             return Err(RuleError::RelativeTime);
         }
         let template = |part, text: &str| {
