@@ -5,7 +5,8 @@ use std::time::{Duration, SystemTime};
 
 use mqtt_protocol_core::mqtt::result_code::MqttError;
 
-use super::publish::{Published, deliver, route};
+use super::onward::{deliver, route};
+use super::publish::Published;
 use super::room::{Place, Room, share, wait_for_room};
 use super::wish::Will;
 use super::{Session, packets};

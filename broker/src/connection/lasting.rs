@@ -4,7 +4,8 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::subscribe::{Asked, Filtered, what_comes_first};
+use super::first::{Asked, what_comes_first};
+use super::subscribe::Filtered;
 use super::write::dropped;
 use super::{Session, Waited, packets};
 use crate::QoS;

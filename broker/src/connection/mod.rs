@@ -6,7 +6,8 @@
 //! - [`frame`], [`codec`]: packets in the bytes of a wire, protocol state
 //! - [`read`]: which packets are taken now, and which have to wait
 //! - [`room`]: what a publish needs
-//! - [`publish`], [`subscribe`]: what is done with them
+//! - [`publish`], [`subscribe`]: what is done with them, with [`onward`] (where a publish goes) and [`first`] (what a
+//!   subscriber sees first)
 //! - [`write`]: acknowledgements and letters, with [`packets`] and [`aliases`]
 //! - [`lasting`]: what is different where the session outlasts the connection
 //! - [`clock`]: its deadlines; [`finish`]: its end
@@ -24,7 +25,9 @@ mod codec;
 mod read;
 mod room;
 mod publish;
+mod onward;
 mod subscribe;
+mod first;
 mod write;
 mod lasting;
 mod aliases;

@@ -11,12 +11,13 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
 use super::convert;
+use super::exchange::Exchange;
 use super::queue::{Next, Queue};
 use super::{Write, Writes};
 use crate::limits::Limit;
 use crate::outbox::{Letter, Posted};
 use crate::peer::Peer;
-use crate::sessions::{KeptExchange, KeptSession, KeptSubscription, QueuedMessage, SessionId};
+use crate::sessions::{KeptSession, KeptSubscription, QueuedMessage, SessionId};
 use crate::tree::Options;
 use crate::{Config, Grants, QoS};
 
@@ -43,19 +44,10 @@ pub(super) struct State {
     grants: Option<Arc<dyn Grants>>,
     subscriptions: HashMap<Arc<str>, Options>,
     queue: Queue,
-    exchanges: HashMap<u16, Exchange>,
+    pub(super) exchanges: HashMap<u16, Exchange>,
     due: VecDeque<Due>,
     /// It was logged that the queue is full.
     warned: bool,
-}
-
-/// A publish of the client at quality 2, until its PUBREL.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Exchange {
-    /// See [`KeptExchange::key`].
-    pub(crate) key: u64,
-    /// See [`KeptExchange::delivered`].
-    pub(crate) delivered: bool,
 }
 
 /// An answer that had to wait until something was durable.
@@ -256,49 +248,6 @@ impl Lasting {
         state.subscriptions.iter().map(|(filter, options)| (Arc::clone(filter), *options)).collect()
     }
 
-    /// The packet ids of the client's publishes at quality 2 that it has yet to release.
-    pub(crate) fn unreleased(&self) -> Vec<u16> {
-        self.state.lock().exchanges.keys().copied().collect()
-    }
-
-    /// The exchange of this packet id.
-    pub(crate) fn exchange(&self, packet: u16) -> Option<Exchange> {
-        self.state.lock().exchanges.get(&packet).copied()
-    }
-
-    /// A publish at quality 2 arrived, perhaps again. Gives the key of its exchange.
-    pub(crate) fn begin_exchange(&self, packet: u16, delivered: bool, writes: &mut Writes) -> u64 {
-        let mut state = self.state.lock();
-        let new = Exchange { key: random(), delivered };
-        let exchange = *state.exchanges.entry(packet).or_insert(new);
-        writes.list.push(self.kept_exchange(packet, exchange));
-        exchange.key
-    }
-
-    /// What a publish at quality 2 was for is done. False if that was known already; it may not be durable yet.
-    pub(crate) fn delivered(&self, packet: u16, writes: &mut Writes) -> bool {
-        writes.waits = true;
-        let mut state = self.state.lock();
-        let Some(exchange) = state.exchanges.get_mut(&packet).filter(|exchange| !exchange.delivered) else {
-            return false;
-        };
-        exchange.delivered = true;
-        writes.list.push(self.kept_exchange(packet, *exchange));
-        true
-    }
-
-    /// An exchange is over.
-    pub(crate) fn complete(&self, packet: u16, writes: &mut Writes) {
-        writes.waits = true;
-        if self.state.lock().exchanges.remove(&packet).is_some() {
-            writes.list.push(Write::Complete(self.id.clone(), packet));
-        }
-    }
-
-    fn kept_exchange(&self, packet: u16, Exchange { key, delivered }: Exchange) -> Write {
-        Write::Exchange(KeptExchange { session: self.id.clone(), packet, key, delivered })
-    }
-
     /// Takes back what was kept of it.
     pub(super) fn restore_message(&self, kept: QueuedMessage, may_be_sent: usize) {
         let mut state = self.state.lock();
@@ -306,11 +255,6 @@ impl Lasting {
         let letter = convert::letter(kept.message);
         self.total.fetch_add(letter.bytes(), Ordering::Relaxed);
         state.queue.restore(kept.number, letter, kept.released, was_sent);
-    }
-
-    pub(super) fn restore_exchange(&self, kept: &KeptExchange) {
-        let exchange = Exchange { key: kept.key, delivered: kept.delivered };
-        self.state.lock().exchanges.insert(kept.packet, exchange);
     }
 
     /// Takes nothing more, and forgets what waits. Gives the filters that were in force, and its connection.

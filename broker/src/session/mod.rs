@@ -5,7 +5,7 @@
 //! take over, or go on with, what belongs to another credential.
 //!
 //! - [`directory`]: all sessions: begun, gone on with, left, ended
-//! - [`lasting`]: one session, with its [`queue`]
+//! - [`lasting`]: one session, with its [`queue`] and its [`exchange`]s
 //! - [`writes`], [`writer`]: from memory to whoever keeps it, in order, and who waits for it
 //! - [`convert`]: messages as they are kept
 //!
@@ -14,6 +14,7 @@
 
 pub(crate) mod directory;
 pub(crate) mod lasting;
+mod exchange;
 mod queue;
 pub(crate) mod writes;
 pub(crate) mod writer;
