@@ -16,8 +16,8 @@ pub(super) struct Codec {
     pub(super) output: Vec<u8>,
     /// How many of our publishes wait for the client to acknowledge them.
     pub(super) in_flight: u16,
-    /// The last packet id that was taken above those of queued messages.
-    last_high: u16,
+    /// The packet id that was taken last.
+    last_id: u16,
 }
 
 impl Codec {
@@ -25,7 +25,7 @@ impl Codec {
         let mut machine = Box::new(Connection::new(Version::Undetermined));
         machine.set_auto_pub_response(false);
         machine.set_auto_ping_response(true);
-        Self { machine, output: Vec::new(), in_flight: 0, last_high: 0 }
+        Self { machine, output: Vec::new(), in_flight: 0, last_id: 0 }
     }
 
     /// Which protocol the client speaks; `Undetermined` before its CONNECT.
@@ -51,25 +51,22 @@ impl Codec {
         self.follow(events).map(drop)
     }
 
-    /// A packet id for a publish of ours at quality 1 or 2, in use until the client acknowledged it. A `high` one is
-    /// none that a queued message may have.
+    /// A packet id for a publish of ours at quality 1 or 2, in use until the client acknowledged it. They are taken
+    /// in turn: one that is free again is not used at once, so an acknowledgement that comes twice means nothing else.
+    /// A `high` one is none that a queued message may have.
     ///
     /// # Errors
     /// When all are in use.
     pub(super) fn take_packet_id(&mut self, high: bool) -> Result<u16, MqttError> {
-        let id = if high {
-            // Far fewer are in use at one time than there are.
-            loop {
-                self.last_high = self.last_high.checked_add(1).unwrap_or_default().max(IDS + 1);
-                if self.machine.register_packet_id(self.last_high).is_ok() {
-                    break self.last_high;
-                }
+        let lowest = if high { IDS + 1 } else { 1 };
+        for _ in 0..u16::MAX {
+            self.last_id = self.last_id.checked_add(1).unwrap_or_default().max(lowest);
+            if self.machine.register_packet_id(self.last_id).is_ok() {
+                self.in_flight += 1;
+                return Ok(self.last_id);
             }
-        } else {
-            self.machine.acquire_packet_id()?
-        };
-        self.in_flight += 1;
-        Ok(id)
+        }
+        Err(MqttError::PacketIdentifierFullyUsed)
     }
 
     /// Takes the packet id of a queued message.

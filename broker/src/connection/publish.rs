@@ -15,7 +15,7 @@ use super::frame::{PublishHead, publish_head};
 use super::onward::{deliver, over, route};
 use super::room::{Place, Room};
 use super::wish::{expires_after, quality, travelling};
-use super::{Session, packets};
+use super::{Session, packets, strict};
 use crate::delivery::Exchanged;
 use crate::ending::Ending;
 use crate::expiry::Expiry;
@@ -110,7 +110,7 @@ impl Session {
                 expiry: None,
             },
             Some(Packet::V5_0Publish(packet)) => {
-                if has_bad_property(packet.props()) {
+                if strict::have_bad_property(packet.props()) {
                     return Err(Ending::Violation(Code::ProtocolError));
                 }
                 Published {
@@ -297,14 +297,4 @@ fn topic_alias(bytes: &[u8]) -> Option<u16> {
         rest = rest.get(read..)?;
     }
     None
-}
-
-/// Are there properties that no client may send: a subscription identifier (MQTT 5, 3.3.4), or a response topic with
-/// wildcards (3.3.2.3.5)?
-pub(super) fn has_bad_property(properties: &[Property]) -> bool {
-    properties.iter().any(|property| match property {
-        Property::SubscriptionIdentifier(_) => true,
-        Property::ResponseTopic(topic) => topic.val().contains(['+', '#']),
-        _ => false,
-    })
 }

@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 
 use super::first::{Asked, what_comes_first};
 use super::wish::quality;
-use super::{Session, Waited, packets};
+use super::{Session, Waited, packets, strict};
 use crate::QoS;
 use crate::ending::Ending;
 use crate::limits::Limit;
@@ -78,6 +78,9 @@ impl Session {
         properties: &[Property],
     ) -> Result<(), Ending> {
         let identifier = identifier(properties)?;
+        if !entries.iter().all(|entry| strict::is_text(entry.topic_filter())) {
+            return Err(Ending::Violation(Code::MalformedPacket));
+        }
         let shares = |entry: &SubEntry| topics::take_apart(entry.topic_filter()).group.is_some();
         if entries.iter().any(|entry| entry.sub_opts().nl() && shares(entry)) {
             // Who shares can't keep its own messages from the others (MQTT 5, 3.8.3.1).
@@ -244,6 +247,9 @@ impl Session {
 
     /// Takes an UNSUBSCRIBE.
     pub(super) fn unsubscribe(&mut self, packet: u16, filters: &[MqttString]) -> Result<(), Ending> {
+        if !filters.iter().all(|filter| strict::is_text(filter.as_str())) {
+            return Err(Ending::Violation(Code::MalformedPacket));
+        }
         let hub = Arc::clone(&self.hub);
         let desk = hub.writer.desk();
         let mut writes = Writes::default();

@@ -157,7 +157,7 @@ impl Hub {
     pub(crate) fn leave_session(&self, session: &Arc<Lasting>, peer: &Peer) {
         let expiry_s = {
             let mut state = session.state();
-            if !state.attached.as_ref().is_some_and(|one| one.client.connection == peer.client.connection) {
+            if state.attached.as_ref().is_none_or(|one| one.client.connection != peer.client.connection) {
                 return;
             }
             state.attached = None;

@@ -68,15 +68,16 @@ impl Sessions for DurableSessions {
         self.greet(client, filters).boxed()
     }
     fn load(&self) -> BoxFuture<'_, Result<Kept, NotWritten>> {
-        async { Ok(kept::from_rows(self.store.mqtt_kept().await.map_err(not_written)?)) }.boxed()
+        async { Ok(kept::from_rows(self.store.mqtt_kept().await.map_err(|error| not_written(&error))?)) }
+            .boxed()
     }
 
     fn write<'a>(&'a self, batch: &'a Batch) -> BoxFuture<'a, Result<(), NotWritten>> {
-        async { self.writer.write(&kept::to_rows(batch)).await.map_err(not_written) }.boxed()
+        async { self.writer.write(&kept::to_rows(batch)).await.map_err(|error| not_written(&error)) }.boxed()
     }
 }
 
-fn not_written(error: StoreError) -> NotWritten {
+fn not_written(error: &StoreError) -> NotWritten {
     match error {
         StoreError::Refused(_) => NotWritten::Refused(error.to_string()),
         _ => NotWritten::Later(error.to_string()),
