@@ -67,6 +67,7 @@ impl Sessions for DurableSessions {
     ) -> BoxFuture<'a, Vec<Publication>> {
         self.greet(client, filters).boxed()
     }
+
     fn load(&self) -> BoxFuture<'_, Result<Kept, NotWritten>> {
         async { Ok(kept::from_rows(self.store.mqtt_kept().await.map_err(|error| not_written(&error))?)) }
             .boxed()
