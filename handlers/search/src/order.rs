@@ -5,6 +5,8 @@
 //! counts; of a string its first [`crate::entry::SORTED_BYTES_MAX`] bytes, folded. Equals are in the order of
 //! their ids.
 //!
+//! For relevance the score of a document counts ([`crate::relevance`]), the best first.
+//!
 //! Within a segment a string is a number: its place among all strings of its column. So documents are compared
 //! by [`Local`] keys of a few words; only the few that remain are looked up ([`Global`]) and compared across
 //! segments.
@@ -14,11 +16,12 @@ use std::io;
 
 use serde::{Deserialize, Serialize};
 use statecast_state::query::sort::SORT_KEYS_MAX;
-use statecast_state::query::{Field, SortKey};
+use statecast_state::query::{By, Field, SortKey};
 use tantivy::columnar::{Column, DynamicColumn, StrColumn, TermOrdHit};
 use tantivy::{DocId, SegmentReader, f64_to_u64, u64_to_f64};
 
 use crate::property;
+use crate::relevance::Relevance;
 use crate::schema::{ID_COLUMN, SEEN_COLUMN, VALUES_COLUMN};
 use crate::translate::{columns, number_column};
 
@@ -81,14 +84,7 @@ impl Value {
     /// The value as JSON; null when it is missing.
     pub(crate) fn to_json(&self) -> serde_json::Value {
         match self {
-            Self::Number(bits) => {
-                let number = u64_to_f64(*bits);
-                // Whole numbers are shown as such.
-                #[expect(clippy::cast_possible_truncation, reason = "compared with the original")]
-                let whole = number as i64;
-                #[expect(clippy::cast_precision_loss, reason = "compared with the original")]
-                if whole as f64 == number { whole.into() } else { number.into() }
-            }
+            Self::Number(bits) => property::json_number(u64_to_f64(*bits)),
             Self::Text(text) => text.as_str().into(),
             Self::Truth(truth) => (*truth).into(),
             Self::Missing => serde_json::Value::Null,
@@ -143,6 +139,18 @@ impl FieldColumns {
         numbers.chain(texts.map(|ord| (1, place(ord)))).chain(truths.map(|truth| (2, u64::from(truth))))
     }
 
+    /// Calls `f` with the strings at these places, which are sorted.
+    pub(crate) fn each_text(&self, places: &[u64], f: impl FnMut(&[u8])) -> io::Result<()> {
+        let Some(texts) = &self.texts else { return Ok(()) };
+        let ords: Vec<_> = places.iter().map(|place| place / 2).collect();
+        texts.dictionary().sorted_ords_to_term_cb(&ords, f).map(drop)
+    }
+
+    /// Whether its numbers are times, in microseconds since the epoch.
+    pub(crate) fn is_time(&self) -> bool {
+        self.times.is_some()
+    }
+
     /// What kind and number stand for.
     pub(crate) fn value(&self, kind: u8, number: u64) -> io::Result<Value> {
         Ok(match (kind, &self.texts) {
@@ -165,15 +173,33 @@ impl FieldColumns {
     }
 }
 
-/// The columns that decide the order of one segment.
+/// What decides the order of one segment.
 pub(crate) struct SegmentOrder {
-    keys: Vec<(FieldColumns, bool)>,
+    keys: Vec<(Decider, bool)>,
     ids: Option<StrColumn>,
 }
 
+/// What decides by one key.
+enum Decider {
+    Columns(Box<FieldColumns>),
+    /// The score of each document.
+    Scores(Vec<f64>),
+}
+
 impl SegmentOrder {
-    pub(crate) fn open(reader: &SegmentReader, keys: &[SortKey]) -> tantivy::Result<Self> {
-        let open = |key: &SortKey| Ok((FieldColumns::open(reader, &key.field)?, key.descending));
+    pub(crate) fn open(
+        reader: &SegmentReader,
+        keys: &[SortKey],
+        relevance: Option<&Relevance>,
+    ) -> tantivy::Result<Self> {
+        let open = |key: &SortKey| {
+            let decider = match (&key.by, relevance) {
+                (By::Field(field), _) => Decider::Columns(Box::new(FieldColumns::open(reader, field)?)),
+                (By::Relevance, Some(relevance)) => Decider::Scores(relevance.scores(reader)?),
+                (By::Relevance, None) => Decider::Scores(Vec::new()),
+            };
+            Ok((decider, key.descending))
+        };
         let keys = keys.iter().map(open).collect::<tantivy::Result<_>>()?;
         Ok(Self { keys, ids: reader.fast_fields().str(ID_COLUMN)? })
     }
@@ -181,8 +207,8 @@ impl SegmentOrder {
     /// The place of a document.
     pub(crate) fn place(&self, doc: DocId) -> Local {
         let mut local = Local::default();
-        for (slot, (columns, descending)) in local.0.iter_mut().zip(&self.keys) {
-            *slot = turn(columns.first(doc), *descending);
+        for (slot, (decider, descending)) in local.0.iter_mut().zip(&self.keys) {
+            *slot = turn(decider.first(doc), *descending);
         }
         let id = self.ids.as_ref().and_then(|ids| ids.ords().first(doc));
         local.1 = id.map_or(0, place);
@@ -192,8 +218,8 @@ impl SegmentOrder {
     /// The place at which a document would be that need not be in this segment.
     pub(crate) fn locate(&self, global: &Global) -> io::Result<Local> {
         let mut local = Local::default();
-        for ((slot, (columns, descending)), value) in local.0.iter_mut().zip(&self.keys).zip(&global.values) {
-            *slot = turn(columns.locate(value)?, *descending);
+        for ((slot, (decider, descending)), value) in local.0.iter_mut().zip(&self.keys).zip(&global.values) {
+            *slot = turn(decider.locate(value)?, *descending);
         }
         local.1 = self.ids.as_ref().map_or(Ok(0), |ids| locate_text(ids, &global.id))?;
         Ok(local)
@@ -201,13 +227,33 @@ impl SegmentOrder {
 
     /// What a place in this segment is across segments.
     pub(crate) fn resolve(&self, local: &Local) -> io::Result<Global> {
-        let values = self.keys.iter().zip(&local.0).map(|((columns, descending), slot)| {
+        let values = self.keys.iter().zip(&local.0).map(|((decider, descending), slot)| {
             let (kind, number) = turn(*slot, *descending);
-            columns.value(kind, number)
+            match decider {
+                Decider::Columns(columns) => columns.value(kind, number),
+                Decider::Scores(_) => Ok(Value::Number(number)),
+            }
         });
         let values = values.collect::<io::Result<_>>()?;
         let id = self.ids.as_ref().map_or(Ok(String::new()), |ids| text_at(ids, local.1))?;
         Ok(Global { values, id })
+    }
+}
+
+impl Decider {
+    fn first(&self, doc: DocId) -> (u8, u64) {
+        match self {
+            Self::Columns(columns) => columns.first(doc),
+            Self::Scores(scores) => (0, f64_to_u64(scores.get(doc as usize).copied().unwrap_or_default())),
+        }
+    }
+
+    fn locate(&self, value: &Value) -> io::Result<(u8, u64)> {
+        match (self, value) {
+            (Self::Columns(columns), value) => columns.locate(value),
+            (Self::Scores(_), Value::Number(bits)) => Ok((0, *bits)),
+            (Self::Scores(_), _) => Ok((3, 0)),
+        }
     }
 }
 

@@ -6,6 +6,7 @@
 
 use std::fmt::Write;
 
+use serde_json::Value;
 use statecast_state::query::Field;
 
 /// The device id.
@@ -49,6 +50,35 @@ pub(crate) fn below(root: char, path: &str) -> String {
     name
 }
 
+/// The property of a name; none for what is built in.
+pub(crate) fn field(name: &str) -> Option<Field> {
+    let [reported, desired, tags] = ROOTS;
+    let (root, rest) = name.split_once('/')?;
+    let mut path = String::with_capacity(rest.len());
+    let mut rest = rest.chars();
+    while let Some(c) = rest.next() {
+        path.push(match c {
+            '/' => '.',
+            '%' => char::from_u32(rest.next()?.to_digit(16)? * 16 + rest.next()?.to_digit(16)?)?,
+            c => c,
+        });
+    }
+    match root.chars().next()? {
+        root if root == reported => Some(Field::Reported(path)),
+        root if root == desired => Some(Field::Desired(path)),
+        root if root == tags => Some(Field::Tags(path)),
+        _ => None,
+    }
+}
+
+/// A number as JSON; whole ones are shown as such.
+pub(crate) fn json_number(number: f64) -> Value {
+    #[expect(clippy::cast_possible_truncation, reason = "compared with the original")]
+    let whole = number as i64;
+    #[expect(clippy::cast_precision_loss, reason = "compared with the original")]
+    if whole as f64 == number { whole.into() } else { number.into() }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -66,6 +96,7 @@ mod tests {
         #[test]
         fn no_two_paths_share_a_name(a in "[a/.%\\\\2f\u{1}]{0,6}", b in "[a/.%\\\\2f\u{1}]{0,6}") {
             prop_assert_eq!(below('r', &a) == below('r', &b), a == b);
+            prop_assert_eq!(field(&below('t', &a)), Some(Field::Tags(a)));
         }
     }
 }

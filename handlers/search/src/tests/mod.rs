@@ -7,5 +7,7 @@ mod agreement;
 mod damage;
 mod fleet;
 mod finding;
+mod knowing;
 mod following;
+mod paging;
 mod verifying;

@@ -2,7 +2,8 @@
 //!
 //! - [`problem`], errors as RFC 9457 has them
 //! - `body`, `auth`, `extract`: what the request says, and who calls
-//! - `devices`, `history`, `search`, `live`, `changes`: the devices, what they were, found, and as it happens
+//! - `devices`, `history`, `search` with its `figures`, `live`, `changes`: the devices, what they were, found, and as
+//!   it happens
 //! - `rules`, `receivers`, `deliveries`: who is to be told of what, and what became of it
 //! - `operations`: refused payloads, usage, health, metrics
 //! - `console`: the pages for people
@@ -15,6 +16,7 @@ mod extract;
 mod devices;
 mod history;
 mod search;
+mod figures;
 mod live;
 mod changes;
 mod rules;

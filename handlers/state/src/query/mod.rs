@@ -73,7 +73,9 @@
 //! - [`seen`]: times, absolute and relative to now
 //! - `lexer`, `parser`, `clause`: from text to tree
 //! - `eval`: whether a twin matches
-//! - [`sort`]: the order of results
+//! - [`highlight`]: what in a twin made it match
+//! - [`cursor`]: what could complete a query that is being written
+//! - [`list`], [`sort`], [`histogram`]: what is named beside a query: fields, the order of results, what to count
 
 pub mod ast;
 pub mod fields;
@@ -83,7 +85,11 @@ mod lexer;
 mod parser;
 mod clause;
 mod eval;
+pub mod list;
 pub mod sort;
+pub mod histogram;
+pub mod highlight;
+pub mod cursor;
 
 use std::fmt;
 use std::str::FromStr;
@@ -92,8 +98,10 @@ use thiserror::Error;
 
 pub use ast::{Expr, Literal, Op};
 pub use fields::Field;
+pub use highlight::Highlight;
+pub use histogram::{Histogram, Interval};
 pub use seen::{Moment, Seen};
-pub use sort::{Sort, SortKey};
+pub use sort::{By, Sort, SortKey};
 pub use text::Pattern;
 
 use crate::{Timestamp, Twin};
@@ -124,6 +132,11 @@ impl Query {
     /// Whether the twin matches at the moment `now`.
     pub fn matches(&self, twin: &Twin, now: Timestamp) -> bool {
         eval::matches(&self.expr, twin, now)
+    }
+
+    /// The values of the twin that made it match, and where in them; at most [`highlight::HIGHLIGHTS_MAX`].
+    pub fn highlights(&self, twin: &Twin, now: Timestamp) -> Vec<Highlight> {
+        highlight::highlights(&self.expr, twin, now)
     }
 
     /// The query as it was written. [`Expr`] displays as the canonical form.

@@ -8,7 +8,7 @@ use crate::Timestamp;
 
 const DAY_MICROS: i64 = 24 * 3_600 * 1_000_000;
 /// The units of a relative time, the largest first, and their length in microseconds.
-const UNITS: [(char, i64); 5] =
+pub(super) const UNITS: [(char, i64); 5] =
     [('w', 7 * DAY_MICROS), ('d', DAY_MICROS), ('h', 3_600_000_000), ('m', 60_000_000), ('s', 1_000_000)];
 
 /// A test of the time at which the last message was received.
