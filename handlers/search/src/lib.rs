@@ -11,7 +11,7 @@
 //! - `shelf`: the directory in which a generation takes the place of another
 //! - [`search`]: `Search`, the handle: positions, and waiting for one
 //! - [`follow`]: changes to commits, at the `pace` that the machine bears; and `rebuild`, from nothing
-//! - `filter`, `translate`: a query of ours to one of tantivy
+//! - `filter`, `translate`, `within`: a query of ours to one of tantivy
 //! - `postings`, `relevance`, `order`, `cursor`: what matches, in order, page by page
 //! - `values`, [`statistics`], [`histogram`], `figures`, [`facets`]: what the values of all that matches come to
 //! - [`find`]: one question, one pass, one answer
@@ -32,6 +32,7 @@ pub mod follow;
 mod rebuild;
 mod filter;
 mod translate;
+mod within;
 mod postings;
 mod relevance;
 mod order;

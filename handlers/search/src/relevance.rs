@@ -1,13 +1,14 @@
 //! How well a device matches the words of a query: BM25, the sum over the words that it has of
 //! `idf · tf · 2.2 / (tf + 1.2)`, where `tf` is how often it has the word and `idf` how rare the word is among the
 //! devices of the tenant. The length of a text doesn't count: a device isn't about its longest string. Words under
-//! a negation don't count; of a phrase each word does; of the beginning of a word each word that begins so, as
-//! rare as they are together.
+//! a negation don't count; of a phrase each word does; of the beginning of a word each word that begins so,
+//! and of one with edits each that is near, as rare as they are together.
 //!
 //! How rare a word is changes with every device, and with it each score. So the pages of one answer use what the
 //! first found: the cursor carries it, and a device keeps its place for as long as its own texts stay as they are.
 
 use statecast_state::query::Expr;
+use statecast_state::query::text::is_near;
 use tantivy::postings::TermInfo;
 use tantivy::{BitSet, InvertedIndexReader, SegmentReader, Term};
 
@@ -30,6 +31,12 @@ pub(crate) struct Relevance {
 enum Word {
     Whole(String),
     Beginning(String),
+    /// Those of a tenant that differ by few edits.
+    Near {
+        scope: String,
+        word: String,
+        edits: u8,
+    },
 }
 
 impl Relevance {
@@ -103,6 +110,9 @@ fn collect(expr: &Expr, scope: &Scope, words: &mut Vec<Word>) {
         Expr::Phrase(tokens) => {
             words.extend(tokens.iter().map(|token| Word::Whole(scope.words(token))));
         }
+        Expr::Fuzzy { word, edits } => {
+            words.push(Word::Near { scope: scope.words(""), word: word.clone(), edits: *edits });
+        }
         Expr::Prefix(start) => words.push(Word::Beginning(scope.words(start))),
         _ => {}
     }
@@ -117,13 +127,25 @@ impl Word {
     ) -> std::io::Result<()> {
         match self {
             Self::Whole(word) => inverted.terms().get(word)?.iter().try_for_each(f),
-            Self::Beginning(start) => {
-                let mut terms = inverted.terms().range().ge(start).into_stream()?;
-                while terms.advance() && terms.key().starts_with(start.as_bytes()) {
-                    f(terms.value())?;
-                }
-                Ok(())
-            }
+            Self::Beginning(start) => each_beginning(inverted, start, |_, term| f(term)),
+            Self::Near { scope, word, edits } => each_beginning(inverted, scope, |rest, term| {
+                let near = std::str::from_utf8(rest).is_ok_and(|token| is_near(token, word, *edits));
+                if near { f(term) } else { Ok(()) }
+            }),
         }
     }
+}
+
+/// Calls `f` with each term that begins so, and how it goes on.
+fn each_beginning(
+    inverted: &InvertedIndexReader,
+    start: &str,
+    mut f: impl FnMut(&[u8], &TermInfo) -> std::io::Result<()>,
+) -> std::io::Result<()> {
+    let mut terms = inverted.terms().range().ge(start).into_stream()?;
+    while terms.advance() {
+        let Some(rest) = terms.key().strip_prefix(start.as_bytes()) else { break };
+        f(rest, terms.value())?;
+    }
+    Ok(())
 }

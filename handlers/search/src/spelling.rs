@@ -85,7 +85,9 @@ impl Speller<'_> {
                 let words = words.iter().map(|word| Ok(self.word(word)?.unwrap_or_else(|| word.clone())));
                 Expr::Phrase(words.collect::<tantivy::Result<_>>()?)
             }
-            Expr::Equals { field, value } if value.number.is_none() && value.boolean.is_none() => {
+            Expr::Equals { field, value }
+                if value.number.is_none() && value.boolean.is_none() && value.day.is_none() =>
+            {
                 let prefix = self.scope.strings(&property::name(field));
                 let known = Terms { view: self.view, field: self.view.fields.facts, prefix };
                 match self.nearest(&known, &value.text)? {

@@ -5,8 +5,8 @@
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::io;
 
-use serde_json::Number;
 use statecast_state::Timestamp;
+use statecast_state::query::moment;
 use tantivy::{DocId, f64_to_u64, u64_to_f64};
 
 use crate::SearchError;
@@ -23,7 +23,7 @@ pub(crate) struct Room(usize);
 pub(crate) enum Texts {
     /// As what they are, told apart by a hash of 64 bits.
     Distinct,
-    /// As times (RFC 3339), and numbers as times too (counted from the epoch, see [`Timestamp::from_json`]).
+    /// As times, and numbers as times too, as queries do ([`moment`]).
     Times,
     /// As nothing.
     Ignored,
@@ -107,14 +107,13 @@ impl SegmentValues {
             Texts::Times => {
                 if !columns.is_time() {
                     self.numbers.retain_mut(|bits| {
-                        let number = Number::from_f64(u64_to_f64(*bits));
-                        let time = number.and_then(|number| Timestamp::from_json(&number.into()));
+                        let time = moment::of_number(u64_to_f64(*bits));
                         *bits = time.map_or(0, time_bits);
                         time.is_some()
                     });
                 }
                 columns.each_text(&self.texts, |text| {
-                    let time = std::str::from_utf8(text).ok().and_then(Timestamp::parse);
+                    let time = std::str::from_utf8(text).ok().and_then(moment::of_text);
                     self.numbers.extend(time.map(time_bits));
                 })?;
             }

@@ -10,7 +10,7 @@ use statecast_search::histogram::HISTOGRAMS_MAX;
 use statecast_search::statistics::STATISTICS_MAX;
 use statecast_search::{Question, SearchError};
 use statecast_state::query::{Histogram, Query as Search, Sort, list};
-use statecast_state::{Position, Twin};
+use statecast_state::{Position, Timestamp, Twin};
 use tracing::warn;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -62,6 +62,9 @@ struct Asked {
     /// `battery:10,seen:1h,temperature`. Of time it is a number and one of `s m h d w`.
     #[serde(default)]
     histograms: String,
+    /// Tell what in each device of the page made it match.
+    #[serde(default)]
+    highlight: bool,
 }
 
 /// What was found.
@@ -83,12 +86,50 @@ struct Answer {
     /// For each field asked for: how many values are in each bucket, from the first to the last that isn't empty.
     #[schema(value_type = Object)]
     histograms: Map<String, Value>,
+    /// Where asked for, for each item the values that made it match, as the item is now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    highlights: Option<Vec<Vec<Highlight>>>,
+    /// Where nothing matches: what was perhaps meant. It isn't searched for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    did_you_mean: Option<DidYouMean>,
     /// The position up to which the index was.
     #[schema(value_type = u64)]
     position: Position,
 }
 
-/// Finds devices.
+/// A value that made a device match.
+#[derive(Serialize, ToSchema)]
+struct Highlight {
+    /// Where it is in the item, as a JSON Pointer (RFC 6901), e.g. `/reported/name`.
+    at: String,
+    /// Which characters of the string, from the first to behind the last, in Unicode code points from 0; empty for what
+    /// isn't a string.
+    ranges: Vec<[usize; 2]>,
+}
+
+/// A query that finds something, and is nearly the one that was asked.
+#[derive(Serialize, ToSchema)]
+struct DidYouMean {
+    /// The whole query, corrected.
+    query: String,
+    /// How many devices it finds.
+    total: usize,
+    /// What was corrected in it.
+    corrections: Vec<Correction>,
+}
+
+/// A word, or the text of a field, that no device has.
+#[derive(Serialize, ToSchema)]
+struct Correction {
+    /// What stands in the query, in lower case.
+    was: String,
+    /// The nearest that devices have.
+    instead: String,
+    /// How many devices have it.
+    devices: usize,
+}
+
+/// Finds devices. Total, facets, statistics and histograms are of one moment of the index; the items are as they are now.
 #[utoipa::path(get, path = "/v1/search", params(Asked), responses((status = 200, body = Answer), (status = 400, body = Problem), (status = 503, body = Problem)), tag = "search")]
 async fn search(
     State(http): State<Http>,
@@ -102,41 +143,78 @@ async fn search(
     let stats = list::fields(&asked.stats, STATISTICS_MAX)?;
     let histograms = Histogram::parse(&asked.histograms, HISTOGRAMS_MAX)?;
     let limit = asked.limit.unwrap_or(20).clamp(1, PAGE_MAX);
-    if let Some(after) = after(&asked.after, http.flow.horizon())? {
-        http.search.wait(after, AFTER_WAIT_MAX).await.map_err(|late| {
-            Problem::unavailable(format!("the index has not yet reached position {after}: {late}"))
-        })?;
-    }
+    wait(&http, &asked.after).await?;
+    let plain = stats.is_empty() && histograms.is_empty() && facet_stats.is_empty();
+    let permit = if plain { None } else { Some(http.gates.figures().await?) };
     let (index, tenant) = (http.search.clone(), caller.tenant.clone());
-    let figures_of = stats.clone();
-    let facet_figures_of = facet_stats.clone();
+    let now = SystemTime::now().into();
     // Its own thread, because a query over a whole fleet takes milliseconds.
-    let found = tokio::task::spawn_blocking(move || {
+    let (found, meant, highlight, stats, facet_stats, query) = tokio::task::spawn_blocking(move || {
+        let _permit = permit;
+        let cursor = asked.cursor.as_deref().filter(|cursor| !cursor.is_empty());
         let question = Question {
             sort: &sort,
             limit,
-            cursor: asked.cursor.as_deref().filter(|cursor| !cursor.is_empty()),
+            cursor,
             facets: &facets,
             facet_stats: &facet_stats,
             stats: &stats,
             histograms: &histograms,
-            ..Question::new(&tenant, &query, SystemTime::now().into())
+            ..Question::new(&tenant, &query, now)
         };
-        index.search(&question)
+        let found = index.search(&question)?;
+        let nothing = found.total == 0 && cursor.is_none();
+        let meant = if nothing { index.did_you_mean(&question)? } else { None };
+        Ok::<_, SearchError>((found, meant, asked.highlight, stats, facet_stats, query))
     })
     .await
     .map_err(|_| Problem::unavailable("the search failed"))??;
-    let twins = http.store.by_ids(&caller.tenant, &found.ids).await?;
+    // One that was removed since the index saw it is left out.
+    let items: Vec<_> = http.store.by_ids(&caller.tenant, &found.ids).await?.into_iter().flatten().collect();
+    let (items, highlights) = if highlight {
+        let highlighted = tokio::task::spawn_blocking(move || {
+            let highlights = items.iter().map(|twin| highlights(&query, twin, now)).collect();
+            (items, Some(highlights))
+        });
+        highlighted.await.map_err(|_| Problem::unavailable("the search failed"))?
+    } else {
+        (items, None)
+    };
     Ok(axum::Json(Answer {
         total: found.total,
-        // One that was removed since the index saw it is left out.
-        items: twins.into_iter().flatten().collect(),
+        items,
         next_cursor: found.next_cursor.unwrap_or_default(),
-        facets: found.facets.iter().map(|facet| figures::facet(facet, &facet_figures_of)).collect(),
-        stats: figures::named(&figures_of, &found.stats),
+        facets: found.facets.iter().map(|facet| figures::facet(facet, &facet_stats)).collect(),
+        stats: figures::named(&stats, &found.stats),
         histograms: found.histograms.iter().map(figures::histogram).collect(),
+        highlights,
+        did_you_mean: meant.map(DidYouMean::from),
         position: found.position,
     }))
+}
+
+fn highlights(query: &Search, twin: &Twin, now: Timestamp) -> Vec<Highlight> {
+    let found = query.highlights(twin, now).into_iter();
+    found.map(|highlight| Highlight { at: highlight.at, ranges: highlight.ranges }).collect()
+}
+
+impl From<statecast_search::DidYouMean> for DidYouMean {
+    fn from(meant: statecast_search::DidYouMean) -> Self {
+        let corrections = meant.corrections.into_iter().map(|correction| Correction {
+            was: correction.was,
+            instead: correction.instead,
+            devices: correction.devices,
+        });
+        Self { query: meant.query, total: meant.total, corrections: corrections.collect() }
+    }
+}
+
+/// Waits for the index to reach the position that `after` names, if it names one.
+pub(super) async fn wait(http: &Http, text: &str) -> Result<(), Problem> {
+    let Some(after) = after(text, http.flow.horizon())? else { return Ok(()) };
+    http.search.wait(after, AFTER_WAIT_MAX).await.map_err(|late| {
+        Problem::unavailable(format!("the index has not yet reached position {after}: {late}"))
+    })
 }
 
 /// The position to wait for.

@@ -97,7 +97,7 @@ impl fmt::Display for Field {
                 let first = path.split('.').next().unwrap_or_default();
                 let hidden = matches!(path.as_str(), "id" | "online" | "seen" | "has" | "device")
                     || matches!(first, "reported" | "desired" | "tags")
-                    || path.starts_with('-');
+                    || path.starts_with(['-', '!']);
                 f.write_str(if hidden { "reported." } else { "" })?;
                 f.write_str(path)
             }
@@ -130,7 +130,8 @@ fn visit_object(object: &Document, dot: &str, path: &mut String, f: &mut impl Fn
     }
 }
 
-fn visit_value(value: &Value, path: &mut String, f: &mut impl FnMut(&str, &Value)) {
+/// [`visit_properties`] for one property, whose path is given, and all within it.
+pub(super) fn visit_value(value: &Value, path: &mut String, f: &mut impl FnMut(&str, &Value)) {
     f(path, value);
     match value {
         Value::Object(inner) => visit_object(inner, ".", path, f),

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::ast::Expr;
 use super::eval;
 use super::fields::Field;
-use super::text::{TOKEN_BYTES_MAX, equals};
+use super::text::{TOKEN_BYTES_MAX, equals, is_near};
 use crate::{Timestamp, Twin};
 
 /// Most values that are told of one twin.
@@ -48,7 +48,7 @@ fn gather(expr: &Expr, twin: &Twin, now: Timestamp, found: &mut Found) {
             }
         }
         Expr::Not(_) | Expr::All => {}
-        Expr::Word(_) | Expr::Prefix(_) | Expr::Phrase(_) => {
+        Expr::Word(_) | Expr::Prefix(_) | Expr::Fuzzy { .. } | Expr::Phrase(_) => {
             visit(twin, &mut |_, pointer, value| {
                 let ranges = value.as_str().map(|text| places(expr, text)).unwrap_or_default();
                 if !ranges.is_empty() {
@@ -60,7 +60,7 @@ fn gather(expr: &Expr, twin: &Twin, now: Timestamp, found: &mut Found) {
             Some(Field::Online) => note(found, "/presence/online", Vec::new()),
             Some(Field::Seen) => note(found, "/received_at", Vec::new()),
             Some(field) => visit(twin, &mut |its, pointer, value| {
-                if its == field && holds(leaf, value) {
+                if its == field && holds(leaf, value, now) {
                     let whole = value.as_str().map(|text| [0, text.chars().count()]);
                     note(found, pointer, Vec::from_iter(whole));
                 }
@@ -77,7 +77,7 @@ fn note(found: &mut Found, pointer: &str, ranges: Vec<[usize; 2]>) {
 }
 
 /// Whether one value fulfils what a leaf asks of a field.
-fn holds(leaf: &Expr, value: &Value) -> bool {
+fn holds(leaf: &Expr, value: &Value, now: Timestamp) -> bool {
     match leaf {
         Expr::Exists(_) => true,
         Expr::Equals { field: Field::Id, value: literal } => {
@@ -85,10 +85,7 @@ fn holds(leaf: &Expr, value: &Value) -> bool {
         }
         Expr::Equals { value: literal, .. } => literal.matches(value),
         Expr::Like { pattern, .. } => value.as_str().is_some_and(|text| pattern.matches(text)),
-        Expr::Compare { op, number, .. } => value.as_f64().is_some_and(|value| op.holds(value, *number)),
-        Expr::Range { from, to, .. } => value
-            .as_f64()
-            .is_some_and(|value| from.is_none_or(|from| value >= from) && to.is_none_or(|to| value <= to)),
+        Expr::Within { range, .. } => range.matches(value, now),
         _ => false,
     }
 }
@@ -102,6 +99,7 @@ fn places(leaf: &Expr, text: &str) -> Vec<[usize; 2]> {
     match leaf {
         Expr::Word(word) => single(&|token| token == word),
         Expr::Prefix(start) => single(&|token| token.starts_with(start.as_str())),
+        Expr::Fuzzy { word, edits } => single(&|token| is_near(token, word, *edits)),
         Expr::Phrase(words) => tokens
             .windows(words.len())
             .filter(|window| window.iter().map(|token| &token.text).eq(words))
@@ -227,7 +225,7 @@ mod tests {
                     at("/reported/name", &[[7, 11], [13, 17]]),
                 ],
             ),
-            ("\"pump 2\" écl*", vec![at("/reported/name", &[[0, 6], [13, 19]])]),
+            ("\"pump 2\" écl* eclair~1", vec![at("/reported/name", &[[0, 6], [13, 19]])]),
             ("n:>4 -name:x", vec![at("/reported/n", &[])]),
             (
                 "id:PUMP-07 (n:6 OR wifi.rssi:..0)",

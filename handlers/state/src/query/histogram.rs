@@ -7,7 +7,7 @@ use super::QueryError;
 use super::ast::parse_number;
 use super::fields::Field;
 use super::list::{field, items};
-use super::seen::UNITS;
+use super::moment::{in_units, read_span};
 
 /// What to count, and how finely.
 #[derive(Debug, Clone, PartialEq)]
@@ -44,9 +44,9 @@ impl Histogram {
                 let column = column + name.chars().count() + 1;
                 let interval = Interval::parse(width).filter(|interval| interval.fits(&field));
                 interval.map(|interval| Self { field, interval }).ok_or_else(|| {
-                    let message =
-                        "a width is expected: a number above 0, or of time a number and one of s m h d w";
-                    QueryError::new(column, message).suggest(if name == "seen" { "1h" } else { "10" })
+                    let expected = "a number above 0, or of time a number and one of s m h d w";
+                    let error = QueryError::new(column, "this is no width").expected(expected);
+                    error.suggest(if name == "seen" { "1h" } else { "10" })
                 })
             }
         })
@@ -58,9 +58,7 @@ impl Interval {
         if let Some(width) = parse_number(text) {
             return (width > 0.0).then_some(Self::Number(width));
         }
-        let (unit, micros) = UNITS.iter().find(|(unit, _)| text.ends_with(*unit))?;
-        let count: i64 = text.strip_suffix(*unit)?.parse().ok()?;
-        count.checked_mul(*micros).filter(|micros| *micros > 0).map(Self::Time)
+        read_span(text).ok().filter(|micros| *micros > 0).map(Self::Time)
     }
 
     /// `seen` is a time, and nothing else.
@@ -76,9 +74,8 @@ impl fmt::Display for Interval {
             Self::Fitting => Ok(()),
             Self::Number(width) => write!(f, "{width}"),
             Self::Time(micros) => {
-                let (unit, length) =
-                    UNITS.iter().find(|(_, length)| micros % length == 0).unwrap_or(&UNITS[4]);
-                write!(f, "{}{unit}", micros / length)
+                let (count, unit, _) = in_units(*micros);
+                write!(f, "{count}{unit}")
             }
         }
     }

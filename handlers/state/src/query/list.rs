@@ -25,10 +25,12 @@ pub(super) fn items<T>(
         let name = part.trim();
         let item = read(name, start)?;
         if items.iter().any(|other| same(other, &item)) {
-            return Err(QueryError::new(start, format!("{name} stands there twice")));
+            return Err(
+                QueryError::new(start, format!("{name} stands there twice")).expected("each of them once")
+            );
         }
         if items.len() == items_max {
-            return Err(QueryError::new(start, format!("there may be at most {items_max} of them")));
+            return Err(QueryError::new(start, "too many of them").expected(format!("at most {items_max}")));
         }
         items.push(item);
         column += part.chars().count() + 1;
@@ -39,11 +41,13 @@ pub(super) fn items<T>(
 /// Reads a field that stands at a column.
 pub(super) fn field(name: &str, column: usize) -> Result<Field, QueryError> {
     if name.is_empty() {
-        return Err(QueryError::new(column, "the name of a field is expected"));
+        let error = QueryError::new(column, "the name of a field is missing");
+        return Err(error.expected("fields with commas between them"));
     }
     Field::parse(name).map_err(|bad| QueryError {
         column: column + bad.offset,
         message: bad.message,
+        expected: Some("the name of a field".to_owned()),
         suggestion: bad.suggestion,
     })
 }

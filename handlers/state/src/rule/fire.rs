@@ -6,6 +6,7 @@ use uuid::{Builder, Uuid};
 
 use super::{CompiledRule, On, Receiver};
 use crate::document::size_of;
+use crate::query::Percolator;
 use crate::{Position, Push, TenantId, Timestamp, Twin};
 
 /// A larger `reported` is left out of a push, so that a push stays below 20 kB. In bytes of JSON.
@@ -21,6 +22,8 @@ pub struct RuleSet {
     tenant: TenantId,
     /// The enabled ones, with who is told by each.
     rules: Vec<(CompiledRule, Vec<Uuid>)>,
+    /// Their queries, in the same order.
+    queries: Percolator,
 }
 
 impl RuleSet {
@@ -34,7 +37,7 @@ impl RuleSet {
                 .map(|receiver| receiver.id)
                 .collect()
         };
-        let rules = rules
+        let rules: Vec<_> = rules
             .into_iter()
             .filter(|rule| rule.rule().enabled)
             .map(|rule| {
@@ -43,7 +46,8 @@ impl RuleSet {
             })
             .filter(|(_, receivers)| !receivers.is_empty())
             .collect();
-        Self { tenant, rules }
+        let queries = Percolator::new(rules.iter().map(|(rule, _)| &rule.query));
+        Self { tenant, rules, queries }
     }
 
     /// Whether no change can cause a push.
@@ -61,7 +65,8 @@ impl RuleSet {
         let Some(twin) = after.or(before) else { return Vec::new() };
         let version = if after.is_some() { twin.version } else { twin.version + 1 };
         let mut pushes = Vec::new();
-        for (rule, receivers) in &self.rules {
+        for number in self.queries.affected(before, after) {
+            let (rule, receivers) = &self.rules[number as usize];
             let matches = |twin: Option<&Twin>| twin.is_some_and(|twin| rule.query.matches(twin, now));
             let fires = match rule.rule.on {
                 On::Enter => matches(after) && !matches(before),
