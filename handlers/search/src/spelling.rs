@@ -3,10 +3,11 @@
 //!
 //! Near is one letter more, less or other, or two neighbours exchanged; from eight letters on, two of them. Of the
 //! near ones the nearest comes first, then the one that most devices have. What is shorter than three letters, or
-//! is negated, or is the beginning of a word or a pattern, isn't corrected.
+//! is negated, or is the beginning of a word or a pattern, isn't corrected, nor is an id.
 
 use statecast_state::TenantId;
-use statecast_state::query::{Expr, Query, cursor};
+use statecast_state::query::text::is_near;
+use statecast_state::query::{Expr, Field, Query, cursor};
 
 use crate::facts::Scope;
 use crate::find::Question;
@@ -16,6 +17,8 @@ use crate::{Search, SearchError, property};
 
 /// Most words of one query that are corrected.
 pub const CORRECTIONS_MAX: usize = 4;
+/// Most terms of a segment that are looked at for one word: milliseconds.
+const TERMS_MAX: usize = 200_000;
 /// Shorter ones have too many neighbours.
 const LETTERS_MIN: usize = 3;
 /// From so many letters on two of them may differ.
@@ -119,13 +122,10 @@ impl Speller<'_> {
         let far = if letters < LETTERS_OF_TWO { 1 } else { 2 };
         let near = |term: &[u8]| {
             let term = std::str::from_utf8(term).ok()?;
-            if term.chars().count().abs_diff(letters) > far {
-                return None;
-            }
-            let distance = strsim::osa_distance(text, term);
-            (distance <= far).then(|| Near { text: term.to_owned(), distance })
+            let distance = (1..=far).find(|edits| is_near(term, text, *edits))?;
+            Some(Near { text: term.to_owned(), distance })
         };
-        let Some((near, devices)) = known.ranked(1, near)?.pop() else { return Ok(None) };
+        let Some((near, devices)) = known.ranked(1, TERMS_MAX, near)?.pop() else { return Ok(None) };
         let correction = Correction { was: text.to_owned(), instead: near.text.clone(), devices };
         self.corrections.push(correction);
         Ok(Some(near.text))
@@ -135,11 +135,11 @@ impl Speller<'_> {
 /// A text that is near another.
 struct Near {
     text: String,
-    distance: usize,
+    distance: u8,
 }
 
 impl Rank for Near {
     fn rank(&self) -> usize {
-        self.distance
+        usize::from(self.distance)
     }
 }

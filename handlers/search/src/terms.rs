@@ -6,7 +6,7 @@
 //! terms than that, the first are ranked. Which are the most frequent is judged by counts that include documents which
 //! were replaced; those that are told are counted exactly.
 
-use std::cmp::Reverse;
+use std::cmp::{Ordering, Reverse};
 use std::collections::HashMap;
 
 use serde_json::Value;
@@ -18,8 +18,8 @@ use crate::facts::Scope;
 use crate::generation::View;
 use crate::{Search, SearchError, postings, property};
 
-/// Most terms that are looked at for one list.
-pub const TERMS_MAX: usize = 50_000;
+/// Most terms of a segment that are looked at for one list.
+pub const TERMS_MAX: usize = 20_000;
 /// Of those that could be told, this many times as many are counted exactly.
 const COUNTED: usize = 2;
 
@@ -79,7 +79,7 @@ impl Search {
             let written = text::fold(&field.to_string());
             written.contains(&part).then(|| (!written.starts_with(&part), field))
         };
-        let found = terms.ranked(fields_max, wanted)?;
+        let found = terms.ranked(fields_max, TERMS_MAX, wanted)?;
         let known = found.into_iter().map(|((_, field), devices)| {
             let name = property::name(&field);
             let kinds = [
@@ -112,17 +112,17 @@ impl Search {
         let folded = text::fold(start);
         let terms = |prefix| Terms { view: &view, field: view.fields.facts, prefix };
         let string = |rest: &[u8]| Some(Value::from(folded.clone() + std::str::from_utf8(rest).ok()?));
-        let mut found = terms(scope.string(&name, &folded)).ranked(values_max, string)?;
+        let mut found = terms(scope.string(&name, &folded)).ranked(values_max, TERMS_MAX, string)?;
         let number = |rest: &[u8]| {
             let number = property::json_number(f64::from_be_bytes(rest.try_into().ok()?));
             number.to_string().starts_with(&folded).then_some(number)
         };
-        found.extend(terms(scope.numbers(&name)).ranked(values_max, number)?);
+        found.extend(terms(scope.numbers(&name)).ranked(values_max, TERMS_MAX, number)?);
         let truth = |rest: &[u8]| {
             let truth = Value::from(rest == b"1");
             truth.to_string().starts_with(&folded).then_some(truth)
         };
-        found.extend(terms(scope.booleans(&name)).ranked(values_max, truth)?);
+        found.extend(terms(scope.booleans(&name)).ranked(values_max, TERMS_MAX, truth)?);
         found.sort_by_key(|(_, devices)| Reverse(*devices));
         found.truncate(values_max);
         Ok(found)
@@ -139,7 +139,8 @@ impl Search {
         let (view, folded) = (self.view(), text::fold(start));
         let prefix = Scope::of(tenant).words(&folded).into_bytes();
         let terms = Terms { view: &view, field: view.fields.words, prefix };
-        Ok(terms.ranked(words_max, |rest| Some(folded.clone() + std::str::from_utf8(rest).ok()?))?)
+        Ok(terms
+            .ranked(words_max, TERMS_MAX, |rest| Some(folded.clone() + std::str::from_utf8(rest).ok()?))?)
     }
 }
 
@@ -158,42 +159,46 @@ pub(crate) struct Terms<'a> {
 }
 
 impl Terms<'_> {
-    /// Those of which `read` makes something, which is given what follows the prefix: in the order of what it makes
-    /// where that is a difference of rank, and otherwise the most frequent first; with the number of devices.
+    /// Those of which `read` makes something, which is given what follows the prefix: in the order of their ranks, and
+    /// of one rank the most frequent first; with the number of devices. At most `looked_at_max` terms of a segment
+    /// are looked at.
     pub(crate) fn ranked<T: Rank>(
         &self,
         terms_max: usize,
+        looked_at_max: usize,
         read: impl Fn(&[u8]) -> Option<T>,
     ) -> tantivy::Result<Vec<(T, usize)>> {
-        let mut counts: HashMap<Vec<u8>, usize> = HashMap::new();
-        let mut left = TERMS_MAX;
+        let mut known: HashMap<Vec<u8>, (T, usize)> = HashMap::new();
         for reader in self.view.searcher.segment_readers() {
             let inverted = reader.inverted_index(self.field)?;
             let mut terms = inverted.terms().range().ge(&self.prefix).into_stream()?;
-            while left > 0 && terms.advance() {
+            for _ in 0..looked_at_max {
+                if !terms.advance() {
+                    break;
+                }
                 let Some(rest) = terms.key().strip_prefix(self.prefix.as_slice()) else { break };
-                left -= 1;
                 let count = terms.value().doc_freq as usize;
-                match counts.get_mut(rest) {
-                    Some(known) => *known += count,
-                    None => drop(counts.insert(rest.to_vec(), count)),
+                if let Some((_, known)) = known.get_mut(rest) {
+                    *known += count;
+                } else if let Some(read) = read(rest) {
+                    known.insert(rest.to_vec(), (read, count));
                 }
             }
         }
-        let read = counts.into_iter().filter_map(|(rest, count)| Some((read(&rest)?, rest, count)));
-        let mut found: Vec<(T, Vec<u8>, usize)> = read.collect();
-        let order = |left: &(T, Vec<u8>, usize), right: &(T, Vec<u8>, usize)| {
-            (left.0.rank(), Reverse(left.2), &left.1).cmp(&(right.0.rank(), Reverse(right.2), &right.1))
-        };
-        found.sort_unstable_by(order);
+        let mut found: Vec<_> = known.into_iter().map(|(rest, (read, count))| (read, rest, count)).collect();
+        found.sort_unstable_by(Self::order);
         found.truncate(terms_max.saturating_mul(COUNTED));
         for (_, rest, count) in &mut found {
             *count = self.count(rest)?;
         }
         found.retain(|(.., count)| *count > 0);
-        found.sort_unstable_by(order);
+        found.sort_unstable_by(Self::order);
         found.truncate(terms_max);
         Ok(found.into_iter().map(|(read, _, count)| (read, count)).collect())
+    }
+
+    fn order<T: Rank>(left: &(T, Vec<u8>, usize), right: &(T, Vec<u8>, usize)) -> Ordering {
+        (left.0.rank(), Reverse(left.2), &left.1).cmp(&(right.0.rank(), Reverse(right.2), &right.1))
     }
 
     /// How many devices have the term that goes on like this.

@@ -97,6 +97,7 @@ fn spelling_is_helped_from_the_fleet() {
     assert_eq!(meant("\"fromt door\" OR valv"), to("\"front door\" OR valve", 2));
     assert_eq!(meant("valve thermostat"), None, "each is known");
     assert_eq!(meant("-themostat xyz"), None);
+    assert_eq!(meant("id:d99"), None, "an id isn't spelled");
     assert_eq!(meant("vlave floor:1"), None, "corrected it finds nothing either");
 }
 

@@ -43,7 +43,8 @@ struct Asked {
     sort: String,
     /// Devices at most; 1 to 200, 20 where nothing is said.
     limit: Option<usize>,
-    /// `next_cursor` of the page before.
+    /// `next_cursor` of the page before. While devices change, one that matches all the time and whose values of the sort
+    /// keys stay as they are is on exactly one page.
     cursor: Option<String>,
     /// A position that the answer must include, or `now` for everything that is acknowledged: wait for it, at most
     /// 5 s.
