@@ -130,9 +130,11 @@ impl SegmentFacets {
         for (columns, found) in &mut self.fields {
             // A value that stands in an array twice is still one device.
             self.seen.clear();
-            self.seen.extend(columns.each(doc));
-            self.seen.sort_unstable();
-            self.seen.dedup();
+            columns.each(doc, |value| self.seen.push(value));
+            if self.seen.len() > 1 {
+                self.seen.sort_unstable();
+                self.seen.dedup();
+            }
             for value in &self.seen {
                 let found = found.entry(*value).or_default();
                 found.count += 1;

@@ -123,20 +123,27 @@ impl FieldColumns {
 
     /// The value that decides the place of a document: its kind, and within the kind a number.
     fn first(&self, doc: DocId) -> (u8, u64) {
-        self.each(doc).next().unwrap_or((3, 0))
+        let number = self.numbers.as_ref().and_then(|column| column.first(doc)).map(|n| (0, number_bits(n)));
+        let time = || Some((0, time_bits(self.times.as_ref()?.first(doc)?)));
+        let text = || Some((1, place(self.texts.as_ref()?.ords().first(doc)?)));
+        let truth = || Some((2, u64::from(self.truths.as_ref()?.first(doc)?)));
+        number.or_else(time).or_else(text).or_else(truth).unwrap_or((3, 0))
     }
 
-    /// All values of a document, as kind and number, those of one kind after the other.
-    pub(crate) fn each(&self, doc: DocId) -> impl Iterator<Item = (u8, u64)> + '_ {
-        let numbers = self.numbers.iter().flat_map(move |column| column.values_for_doc(doc));
-        // A double has room for the microseconds of the years 0000-9999 up to the sixteenth.
-        #[expect(clippy::cast_precision_loss, reason = "see above")]
-        let times = self.times.iter().flat_map(move |column| column.values_for_doc(doc)).map(|t| t as f64);
-        let texts = self.texts.iter().flat_map(move |column| column.term_ords(doc));
-        let truths = self.truths.iter().flat_map(move |column| column.values_for_doc(doc));
-        // The two zeros are one number.
-        let numbers = numbers.chain(times).map(|n| (0, f64_to_u64(if n == 0.0 { 0.0 } else { n })));
-        numbers.chain(texts.map(|ord| (1, place(ord)))).chain(truths.map(|truth| (2, u64::from(truth))))
+    /// Calls `f` with all values of a document, as kind and number, those of one kind after the other.
+    pub(crate) fn each(&self, doc: DocId, mut f: impl FnMut((u8, u64))) {
+        if let Some(column) = &self.numbers {
+            column.values_for_doc(doc).for_each(|number| f((0, number_bits(number))));
+        }
+        if let Some(column) = &self.times {
+            column.values_for_doc(doc).for_each(|micros| f((0, time_bits(micros))));
+        }
+        if let Some(column) = &self.texts {
+            column.term_ords(doc).for_each(|ord| f((1, place(ord))));
+        }
+        if let Some(column) = &self.truths {
+            column.values_for_doc(doc).for_each(|truth| f((2, u64::from(truth))));
+        }
     }
 
     /// Calls `f` with the strings at these places, which are sorted.
@@ -260,6 +267,17 @@ impl Decider {
 /// Turns a value around for a descending key, and back. What is missing stays last.
 fn turn((kind, number): (u8, u64), descending: bool) -> (u8, u64) {
     (kind, if descending { !number } else { number })
+}
+
+/// The bits of a number in their natural order. The two zeros are one number.
+fn number_bits(number: f64) -> u64 {
+    f64_to_u64(if number == 0.0 { 0.0 } else { number })
+}
+
+/// A double has room for the microseconds of the years 0000-9999 up to the sixteenth.
+#[expect(clippy::cast_precision_loss, reason = "see above")]
+fn time_bits(micros: i64) -> u64 {
+    number_bits(micros as f64)
 }
 
 /// The place of the string with this ordinal: odd, so that there is room between two of them.

@@ -88,6 +88,8 @@ impl Speller<'_> {
                 let words = words.iter().map(|word| Ok(self.word(word)?.unwrap_or_else(|| word.clone())));
                 Expr::Phrase(words.collect::<tantivy::Result<_>>()?)
             }
+            // An id isn't spelled.
+            Expr::Equals { field: Field::Id, .. } => expr.clone(),
             Expr::Equals { field, value }
                 if value.number.is_none() && value.boolean.is_none() && value.day.is_none() =>
             {

@@ -18,8 +18,10 @@ use crate::facts::Scope;
 use crate::generation::View;
 use crate::{Search, SearchError, postings, property};
 
-/// Most terms of a segment that are looked at for one list.
-pub const TERMS_MAX: usize = 20_000;
+/// Most values or words of a segment that are looked at for one list: who writes waits for it.
+pub const TERMS_MAX: usize = 4_000;
+/// The same for names of fields, of which there are fewer.
+pub const NAMES_MAX: usize = 20_000;
 /// Of those that could be told, this many times as many are counted exactly.
 const COUNTED: usize = 2;
 
@@ -79,7 +81,7 @@ impl Search {
             let written = text::fold(&field.to_string());
             written.contains(&part).then(|| (!written.starts_with(&part), field))
         };
-        let found = terms.ranked(fields_max, TERMS_MAX, wanted)?;
+        let found = terms.ranked(fields_max, NAMES_MAX, wanted)?;
         let known = found.into_iter().map(|((_, field), devices)| {
             let name = property::name(&field);
             let kinds = [

@@ -80,7 +80,7 @@ impl SegmentValues {
     /// Adds those of a document.
     pub(crate) fn add(&mut self, columns: &FieldColumns, doc: DocId, room: &mut Room) {
         let mut some = false;
-        for (kind, number) in columns.each(doc) {
+        columns.each(doc, |(kind, number)| {
             if !room.take() {
                 return;
             }
@@ -90,7 +90,7 @@ impl SegmentValues {
                 1 => self.texts.push(number),
                 _ => self.truths[usize::from(number != 0)] += 1,
             }
-        }
+        });
         self.devices += usize::from(some);
     }
 
