@@ -80,20 +80,10 @@ impl Message {
     }
 }
 
-/// A topic as the router knows it. It begins with a plain letter, whatever the client's begins with, and with
+/// A topic or a filter as the router knows it. It begins with a plain letter, whatever the client's begins with, and with
 /// the realm: `r/realm/topic`.
 pub(super) fn topic(realm: &str, topic: &str) -> String {
     format!("r/{}/{topic}", plain(realm))
-}
-
-/// A filter as the router knows it. The name of a group holds the realm and the filter, since rumqttd would mix
-/// up two filters of one group.
-pub(super) fn filter(realm: &str, group: Option<&str>, pattern: &str) -> String {
-    let filter = topic(realm, pattern);
-    match group {
-        None => filter,
-        Some(group) => format!("$share/{}.{}.{}/{filter}", plain(realm), plain(group), plain(pattern)),
-    }
 }
 
 /// Text as one level of a topic.
@@ -149,11 +139,5 @@ mod tests {
         fn nothing_foreign_is_opened(name: Vec<u8>, bytes: Vec<u8>) {
             Message::open(&name, bytes.into());
         }
-    }
-
-    #[test]
-    fn groups_hold_their_filter() {
-        assert_eq!(filter("r", Some("g"), "a/#"), "$share/r.g.a%2F%23/r/r/a/#");
-        assert_ne!(filter("r", Some("g"), "a"), filter("r", Some("g"), "b"));
     }
 }

@@ -11,12 +11,14 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use statecast_broker::{
-    Access, Admitted, Broker, CertificateName, Client, Config, Delivery, Denied, Event, Grants, Hello,
-    Publication, QoS, Receipt, Sessions,
+    Access, Admitted, Batch, Broker, CertificateName, Client, Config, Delivery, Denied, Event, Grants, Hello,
+    Kept, NotWritten, Publication, QoS, Receipt, Sessions,
 };
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
+
+use crate::memory::Memory;
 
 /// No step of a test takes longer.
 pub const PATIENCE: Duration = Duration::from_secs(10);
@@ -53,11 +55,15 @@ pub struct House {
     pub certificate: Mutex<Option<CertificateName>>,
     /// Nobody may be sent anything any more.
     pub revoked: Arc<AtomicBool>,
+    /// Filters with this in them are nobody's any more.
+    pub closed: Arc<Mutex<Option<String>>>,
+    /// What outlives connections, and brokers.
+    pub memory: Arc<Memory>,
     /// Answers to `subscribed` wait for this to be released.
     pub slow: tokio::sync::Mutex<()>,
 }
 
-struct Most(Arc<AtomicBool>);
+struct Most(Arc<AtomicBool>, Arc<Mutex<Option<String>>>);
 
 impl Grants for Most {
     fn may_publish(&self, topic: &str) -> bool {
@@ -66,6 +72,7 @@ impl Grants for Most {
     }
     fn may_subscribe(&self, filter: &str) -> bool {
         !filter.contains("forbidden")
+            && !self.1.lock().as_ref().is_some_and(|closed| filter.contains(&**closed))
     }
     fn may_receive(&self, topic: &str) -> bool {
         !topic.contains("secret") && !self.0.load(Ordering::Relaxed)
@@ -88,7 +95,7 @@ impl Access for House {
                 _ => Ok(Admitted {
                     realm: realm.into(),
                     name: name.into(),
-                    grants: Arc::new(Most(self.revoked.clone())),
+                    grants: Arc::new(Most(self.revoked.clone(), self.closed.clone())),
                 }),
             }
         }
@@ -105,6 +112,14 @@ impl Sessions for House {
         }
         .boxed()
     }
+
+    fn load(&self) -> BoxFuture<'_, Result<Kept, NotWritten>> {
+        async { Ok(self.memory.kept()) }.boxed()
+    }
+
+    fn write<'a>(&'a self, batch: &'a Batch) -> BoxFuture<'a, Result<(), NotWritten>> {
+        async { self.memory.write(batch) }.boxed()
+    }
 }
 
 /// The configuration of most tests: `devices/` and `changes/` are own topics.
@@ -118,8 +133,17 @@ impl Door {
     }
 
     pub async fn with_channel(config: Config, capacity: usize) -> Self {
+        Self::on(config, capacity, House::default()).await
+    }
+
+    /// A broker on what another one has kept, as after a crash.
+    pub async fn again(config: Config, memory: &Arc<Memory>) -> Self {
+        Self::on(config, 1000, House { memory: memory.clone(), ..House::default() }).await
+    }
+
+    async fn on(config: Config, capacity: usize, house: House) -> Self {
         let (sender, deliveries) = mpsc::channel(capacity);
-        let house = Arc::new(House::default());
+        let house = Arc::new(house);
         let broker = Broker::start(config, house.clone(), house.clone(), sender).await.unwrap();
         Self { broker, deliveries, house }
     }

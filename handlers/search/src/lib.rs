@@ -16,6 +16,7 @@
 //! - `values`, [`statistics`], [`histogram`], `figures`, [`facets`]: what the values of all that matches come to
 //! - [`find`]: one question, one pass, one answer
 //! - [`terms`], [`spelling`]: what there is to be asked for, and what was perhaps meant
+//! - `names`: which properties there are
 //! - [`verify`]: index and table compared, and repaired
 
 pub mod source;
@@ -45,6 +46,7 @@ pub mod facets;
 pub mod find;
 pub mod terms;
 pub mod spelling;
+mod names;
 pub mod verify;
 
 pub use facets::{FacetCounts, FacetValue};

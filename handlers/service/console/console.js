@@ -17,8 +17,9 @@ async function api(path, options = {}) {
   const problem = await response.json().catch(() => ({}));
   if (response.status === 401) at("key-form").hidden = false;
   const place = problem.column ? ` (column ${problem.column})` : "";
+  const expected = problem.expected ? `; expected ${problem.expected}.` : "";
   const hint = problem.suggestion ? ` Did you mean ${problem.suggestion}?` : "";
-  throw new Error(`${problem.detail ?? response.statusText}${place}${hint}`);
+  throw new Error(`${problem.detail ?? response.statusText}${place}${expected}${hint}`);
 }
 
 const json = async (path, options) => (await api(path, options)).json();
@@ -58,6 +59,12 @@ function row(twin, highlights = []) {
   return row;
 }
 
+/** Something in the query that is perhaps not meant. */
+function hint({ column, text, suggestion }) {
+  const instead = suggestion ? ` Did you mean ${suggestion}?` : "";
+  return make("span", `Column ${column}: ${text}.${instead}`, "hint");
+}
+
 async function search(cursor = "") {
   shown.cursor = cursor;
   const { query: q, sort, facets, stats, histograms } = shown;
@@ -65,6 +72,7 @@ async function search(cursor = "") {
   try {
     const found = await json(`search?${params}`);
     at("rows").replaceChildren(...found.items.map((twin, nth) => row(twin, found.highlights[nth])));
+    at("sentence").replaceChildren(`Finds: ${found.sentence}.`, ...found.hints.map(hint));
     at("figures").replaceChildren(...figures(found, (clause) => ask(`${shown.query} ${clause}`.trim())));
     at("meant").replaceChildren(...meant(found, ask));
     at("first").hidden = !cursor;

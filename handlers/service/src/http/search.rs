@@ -8,9 +8,9 @@ use serde_json::{Map, Value};
 use statecast_search::facets::{FACET_STATISTICS_MAX, FACETS_MAX};
 use statecast_search::histogram::HISTOGRAMS_MAX;
 use statecast_search::statistics::STATISTICS_MAX;
-use statecast_search::{Question, SearchError};
-use statecast_state::query::{Histogram, Query as Search, Sort, list};
-use statecast_state::{Position, Timestamp, Twin};
+use statecast_search::{Question, Search as Index, SearchError};
+use statecast_state::query::{Field, Histogram, Query as Search, Sort, list};
+use statecast_state::{Position, TenantId, Timestamp, Twin};
 use tracing::warn;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -93,9 +93,25 @@ struct Answer {
     /// Where nothing matches: what was perhaps meant. It isn't searched for.
     #[serde(skip_serializing_if = "Option::is_none")]
     did_you_mean: Option<DidYouMean>,
+    /// The query as a sentence: how it was understood.
+    sentence: String,
+    /// What is probably not meant, although the query was understood.
+    hints: Vec<Hint>,
     /// The position up to which the index was.
     #[schema(value_type = u64)]
     position: Position,
+}
+
+/// Something in the query that is perhaps not meant.
+#[derive(Serialize, ToSchema)]
+struct Hint {
+    /// Where: the column, from 1.
+    column: usize,
+    /// What is odd, e.g. `no device has batery`.
+    text: String,
+    /// What could be written instead.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    suggestion: Option<String>,
 }
 
 /// A value that made a device match.
@@ -147,29 +163,32 @@ async fn search(
     wait(&http, &asked.after).await?;
     let plain = stats.is_empty() && histograms.is_empty() && facet_stats.is_empty();
     let permit = if plain { None } else { Some(http.gates.figures().await?) };
+    let sentence = query.sentence();
     let (index, tenant) = (http.search.clone(), caller.tenant.clone());
     let now = SystemTime::now().into();
     // Its own thread, because a query over a whole fleet takes milliseconds.
-    let (found, meant, highlight, stats, facet_stats, query) = tokio::task::spawn_blocking(move || {
-        let _permit = permit;
-        let cursor = asked.cursor.as_deref().filter(|cursor| !cursor.is_empty());
-        let question = Question {
-            sort: &sort,
-            limit,
-            cursor,
-            facets: &facets,
-            facet_stats: &facet_stats,
-            stats: &stats,
-            histograms: &histograms,
-            ..Question::new(&tenant, &query, now)
-        };
-        let found = index.search(&question)?;
-        let nothing = found.total == 0 && cursor.is_none();
-        let meant = if nothing { index.did_you_mean(&question)? } else { None };
-        Ok::<_, SearchError>((found, meant, asked.highlight, stats, facet_stats, query))
-    })
-    .await
-    .map_err(|_| Problem::unavailable("the search failed"))??;
+    let (found, hints, meant, highlight, stats, facet_stats, query) =
+        tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            let cursor = asked.cursor.as_deref().filter(|cursor| !cursor.is_empty());
+            let question = Question {
+                sort: &sort,
+                limit,
+                cursor,
+                facets: &facets,
+                facet_stats: &facet_stats,
+                stats: &stats,
+                histograms: &histograms,
+                ..Question::new(&tenant, &query, now)
+            };
+            let found = index.search(&question)?;
+            let nothing = found.total == 0 && cursor.is_none();
+            let meant = if nothing { index.did_you_mean(&question)? } else { None };
+            let hints = hints(&index, &tenant, &query);
+            Ok::<_, SearchError>((found, hints, meant, asked.highlight, stats, facet_stats, query))
+        })
+        .await
+        .map_err(|_| Problem::unavailable("the search failed"))??;
     // One that was removed since the index saw it is left out.
     let items: Vec<_> = http.store.by_ids(&caller.tenant, &found.ids).await?.into_iter().flatten().collect();
     let (items, highlights) = if highlight {
@@ -188,6 +207,8 @@ async fn search(
         facets: found.facets.iter().map(|facet| figures::facet(facet, &facet_stats)).collect(),
         stats: figures::named(&stats, &found.stats),
         histograms: found.histograms.iter().map(figures::histogram).collect(),
+        sentence,
+        hints,
         highlights,
         did_you_mean: meant.map(DidYouMean::from),
         position: found.position,
@@ -216,6 +237,17 @@ pub(super) async fn wait(http: &Http, text: &str) -> Result<(), Problem> {
     http.search.wait(after, AFTER_WAIT_MAX).await.map_err(|late| {
         Problem::unavailable(format!("the index has not yet reached position {after}: {late}"))
     })
+}
+
+/// What a person should look at, by what the devices of the tenant have. Where the index can't say, nothing is odd.
+fn hints(index: &Index, tenant: &TenantId, query: &Search) -> Vec<Hint> {
+    let exists = |field: &Field| index.has_field(tenant, field).unwrap_or(true);
+    let all = || index.properties(tenant).unwrap_or_default();
+    let hints = query.hints(exists, all);
+    hints
+        .into_iter()
+        .map(|hint| Hint { column: hint.column, text: hint.text, suggestion: hint.suggestion })
+        .collect()
 }
 
 /// The position to wait for.
