@@ -44,7 +44,7 @@ fn statistics(found: &Statistics) -> Value {
 pub(super) fn histogram(found: &HistogramCounts) -> (String, Value) {
     let times = matches!(found.interval, Interval::Time(_));
     let interval = match found.interval {
-        Interval::Number(width) => width.into(),
+        Interval::Number(width) => number(width, false),
         interval => Value::from(interval.to_string()),
     };
     let buckets: Vec<_> = found

@@ -9,7 +9,7 @@ use super::ast::Expr;
 use super::eval;
 use super::fields::Field;
 use super::text::{TOKEN_BYTES_MAX, equals, is_near};
-use crate::{Timestamp, Twin};
+use crate::{Document, Timestamp, Twin};
 
 /// Most values that are told of one twin.
 pub const HIGHLIGHTS_MAX: usize = 50;
@@ -160,17 +160,15 @@ fn apart(mut ranges: Vec<[usize; 2]>) -> Vec<[usize; 2]> {
 /// field of the array.
 fn visit(twin: &Twin, f: &mut impl FnMut(&Field, &str, &Value)) {
     f(&Field::Id, "/device", &twin.device.as_str().into());
-    let roots: [(&str, fn(String) -> Field, _); 3] = [
-        ("/reported", Field::Reported, &twin.reported),
-        ("/desired", Field::Desired, &twin.desired),
-        ("/tags", Field::Tags, &twin.tags),
-    ];
-    for (pointer, field, document) in roots {
-        let mut below = |path: &str, pointer: &str, value: &Value| f(&field(path.to_owned()), pointer, value);
+    let mut below = |root: &str, field: fn(String) -> Field, document: &Document| {
         for (name, value) in document {
-            visit_value(name, &step(pointer, name), value, &mut below);
+            let mut f = |path: &str, pointer: &str, value: &Value| f(&field(path.to_owned()), pointer, value);
+            visit_value(name, &step(root, name), value, &mut f);
         }
-    }
+    };
+    below("/reported", Field::Reported, &twin.reported);
+    below("/desired", Field::Desired, &twin.desired);
+    below("/tags", Field::Tags, &twin.tags);
 }
 
 fn visit_value(path: &str, pointer: &str, value: &Value, f: &mut impl FnMut(&str, &str, &Value)) {
