@@ -98,14 +98,14 @@ fn items(search: &Search, tenant: &TenantId, wanted: Wanted) -> Result<Vec<Compl
             let known = search.fields(tenant, &start, ITEMS_MAX)?;
             // What has no single value can't be compared with one.
             let known = known.into_iter().filter(|known| !known.kinds.is_empty());
-            items.extend(known.map(|known| field(known, ":")).take(ITEMS_MAX - WORDS_MAX - items.len()));
+            items.extend(known.map(|known| field(&known, ":")).take(ITEMS_MAX - WORDS_MAX - items.len()));
             if !start.is_empty() {
                 items.extend(search.words(tenant, &start, ITEMS_MAX)?.into_iter().map(word));
             }
             items
         }
         Wanted::Field(start) => {
-            search.fields(tenant, &start, ITEMS_MAX)?.into_iter().map(|known| field(known, "")).collect()
+            search.fields(tenant, &start, ITEMS_MAX)?.iter().map(|known| field(known, "")).collect()
         }
         Wanted::Value(Field::Seen, start) => {
             let times = TIMES.into_iter().filter(|time| time.starts_with(&start));
@@ -121,7 +121,7 @@ fn items(search: &Search, tenant: &TenantId, wanted: Wanted) -> Result<Vec<Compl
     Ok(items)
 }
 
-fn field(known: KnownField, end: &str) -> Completion {
+fn field(known: &KnownField, end: &str) -> Completion {
     let types = known.kinds.iter().map(|kind| kind.as_str()).collect();
     Completion { text: format!("{}{end}", known.field), kind: "field", types, devices: Some(known.devices) }
 }
