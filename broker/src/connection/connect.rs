@@ -189,7 +189,6 @@ async fn admit(hub: &Arc<Hub>, wish: &Wish, hello: Hello, deadline: Instant) -> 
     let judged = hub.abandoned.run_until_cancelled(timeout_at(deadline, hub.access.connect(&hello))).await;
     let Some(Ok(judged)) = judged else { return Err(Denied::Unavailable.into()) };
     let admitted = judged?;
-    hub.logins.succeeded(wish.user_name.as_deref().unwrap_or(&wish.client_id));
     if let Some(will) = &wish.will {
         if has_bad_property(will.properties.as_deref().unwrap_or_default()) {
             return Err(Rejected::With(ConnectReasonCode::ProtocolError));

@@ -116,6 +116,7 @@ fn plain(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::topics;
     use mqtt_protocol_core::mqtt::packet::{CorrelationData, UserProperty};
     use proptest::prelude::*;
 
@@ -143,6 +144,33 @@ mod tests {
         fn realms_are_apart(one in "[a/+#%.$]{1,3}", other in "[a/+#%.$]{1,3}", a in "[a/]{1,3}", b in "[a/]{1,3}") {
             prop_assume!(one != other);
             prop_assert_ne!(topic(&one, &a), topic(&other, &b));
+        }
+
+        /// What a client may publish to or subscribe to, in whatever realm and group, reaches the router as a name that it
+        /// can stand: it slices the first byte off, and takes wildcards and `$` for what they are to it.
+        #[test]
+        fn the_router_is_shown_plain_names_only(realm in any::<String>(), group in any::<String>(), text in any::<String>()) {
+            let config = crate::Config::default();
+            if topics::check_topic(&text, &config).is_ok() {
+                let name = topic(&realm, &text);
+                prop_assert!(name.starts_with("r/") && !name.contains(['+', '#']));
+            }
+            let shared = format!("$share/{group}/{text}");
+            for candidate in [&text, &shared] {
+                let Ok(topics::Filter { pattern, group }) = topics::check_filter(candidate, &config) else { continue };
+                let name = filter(&realm, group, pattern);
+                let plain = match group {
+                    None => &*name,
+                    Some(_) => {
+                        let (name, filter) = name.strip_prefix("$share/").and_then(|rest| rest.split_once('/')).expect("both parts");
+                        prop_assert!(!name.is_empty() && !name.contains(['+', '#', '$']));
+                        filter
+                    }
+                };
+                prop_assert!(plain.starts_with("r/"));
+                let hashes = plain.matches('#').count();
+                prop_assert!(hashes == 0 || hashes == 1 && plain.ends_with("/#"));
+            }
         }
 
         #[test]

@@ -13,4 +13,6 @@ mod version5;
 mod wills;
 mod sharing;
 mod misbehaving;
+mod limits;
+mod hostile;
 mod known_attacks;

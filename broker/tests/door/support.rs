@@ -2,20 +2,21 @@
 
 use std::collections::VecDeque;
 use std::future::Future;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use statecast_broker::{
-    Access, Admitted, Broker, CertificateName, Client, Config, Delivery, Denied, Event, Grants, Hello,
+    Access, Admitted, Broker, CertificateName, Client, Config, Delivery, Denied, Event, Grants, Held, Hello,
     Publication, QoS, Receipt, Sessions,
 };
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc;
 
 /// No step of a test takes longer.
@@ -36,7 +37,12 @@ pub async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     .await;
 }
 
-/// A broker and what comes out of it.
+/// Where all brokers run: apart from the tests, so that one that ends can wait for its broker.
+static BROKERS: LazyLock<Runtime> =
+    LazyLock::new(|| Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap());
+
+/// A broker and what comes out of it. When a test closes it, its clients are gone, and then nothing of them may be
+/// left.
 pub struct Door {
     pub broker: Broker,
     pub deliveries: mpsc::Receiver<Delivery>,
@@ -120,7 +126,8 @@ impl Door {
     pub async fn with_channel(config: Config, capacity: usize) -> Self {
         let (sender, deliveries) = mpsc::channel(capacity);
         let house = Arc::new(House::default());
-        let broker = Broker::start(config, house.clone(), house.clone(), sender).await.unwrap();
+        let started = BROKERS.spawn(Broker::start(config, house.clone(), house.clone(), sender));
+        let broker = started.await.unwrap().unwrap();
         Self { broker, deliveries, house }
     }
 
@@ -152,14 +159,27 @@ impl Door {
     }
 
     /// Accepts everything from now on.
-    pub fn accept_all(self) -> Broker {
-        let Self { broker, mut deliveries, .. } = self;
-        tokio::spawn(async move {
+    pub fn accept_all(&mut self) {
+        let (_, none) = mpsc::channel(1);
+        let mut deliveries = std::mem::replace(&mut self.deliveries, none);
+        BROKERS.spawn(async move {
             while let Some(delivery) = deliveries.recv().await {
                 delivery.receipt.accept();
             }
         });
-        broker
+    }
+
+    /// Hands a stream to the broker that somebody else accepted from this address.
+    pub fn adopt(&self, stream: impl Duplex + 'static, address: &str) {
+        let _brokers = BROKERS.enter();
+        self.broker.accept(stream, address.parse().unwrap(), None);
+    }
+
+    /// A client from this address, with nothing said yet.
+    pub fn from(&self, address: &str) -> Raw {
+        let (ours, theirs) = tokio::io::duplex(4096);
+        self.adopt(theirs, address);
+        Raw::over(ours)
     }
 
     /// A client of this broker, connected as 3.1.1 with this user name and client id.
@@ -174,6 +194,27 @@ impl Door {
         let mut raw = Raw::new(&self.broker).await;
         raw.connect(Connect { name, id: name, v5: true, ..Connect::default() }).await;
         raw
+    }
+}
+
+impl Drop for Door {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
+        let begun = Instant::now();
+        self.deliveries.close();
+        loop {
+            while self.deliveries.try_recv().is_ok() {}
+            let held = self.broker.held();
+            if held == Held::default() {
+                break;
+            }
+            assert!(begun.elapsed() < PATIENCE, "the clients are gone, and left {held:?}");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        let broker = self.broker.clone();
+        BROKERS.spawn(async move { broker.stop(Duration::from_secs(1)).await });
     }
 }
 

@@ -4,6 +4,7 @@ mod first_message;
 mod desired;
 mod credentials;
 mod access;
+mod limits;
 mod bad_input;
 mod bad_requests;
 mod cli;
