@@ -1,92 +1,36 @@
 //! The query language: one parser and one syntax tree, evaluated here in memory and by the search index.
 //!
-//! ```text
-//! type:thermostat battery:<20 online:false -site:lab firmware:1.2.* temperature:18..24
-//! seen:<-1h "front door" has:error (a OR b)
-//! ```
-//!
-//! # Grammar
-//! ```text
-//! query   = [ or ]                          empty finds everything
-//! or      = and { "OR" and }                only upper case is an operator
-//! and     = not { [ "AND" ] not }           side by side means AND, which binds tighter than OR
-//! not     = { "-" | "NOT" } primary         "-" stands directly before what it negates
-//! primary = "(" or ")" | "*" | word | word "*" | '"' text '"' | "has:" field | field ":" test
-//! field   = "id" | "online" | "seen" | [ "reported." | "desired." | "tags." ] path
-//! test    = "*" | value | '"' text '"' | ( "<" | "<=" | ">" | ">=" ) limit | [ limit ] ".." [ limit ]
-//! ```
-//! Within quotes `\"` is a quote and `\\` a backslash; everything else stands for itself. A word or value
-//! without quotes ends at a space, a parenthesis or a quote.
-//!
-//! # What matches
-//! Both evaluators keep to this, and a property test in the search crate demands that they agree. The parts of
-//! it that are computed (paths, tokens, folding, patterns, times) are functions here, for both to use.
-//!
-//! **Paths.** The path of a property is its names, joined with dots: `wifi.rssi` is `rssi` within `wifi`, and
-//! also a property that is itself named `wifi.rssi`. Names are case-sensitive. Without a prefix a path is one
-//! of `reported`; `reported.id:` names a property that is hidden by a built-in field. Names that hold a space
-//! or one of `: ( ) " < > * ? , { }` or a control character can't be named in a query.
-//! Arrays are transparent: the values of a property are the elements of its array, at any depth, and objects
-//! within arrays are looked into as if there were no array ([`fields::visit_properties`]). A test matches when any of
-//! the values does.
-//!
-//! **Existence.** `has:field` and `field:*` match when there is a property with this path, whatever its value
-//! (an object or an empty array too). `has:seen` matches when a message was ever received; `has:id` and
-//! `has:online` always match.
-//!
-//! **Equality.** `field:value` matches
-//! - a string that is the value as a whole when both are folded to lower case ([`text::fold`]);
-//! - a number equal to the value as a double, when the value is written as a JSON number (`20`, `-0.5`, `1e3`);
-//! - `true` and `false`, when the value is that word.
-//!
-//! So `20` matches the number 20 and the string `"20"`. With quotes, `field:"20"` matches strings only, and
-//! `*`, `?`, `..` and spaces stand for themselves. Strings longer than [`text::WHOLE_BYTES_MAX`] bytes are never
-//! equal to anything, nor do they match a pattern; their words are found.
-//!
-//! **Patterns.** `*` is any run of characters, also none, and `?` is exactly one (a Unicode scalar value, after
-//! folding). The whole folded string must match. Patterns match strings only, never numbers.
-//!
-//! **Comparisons and ranges** (`battery:<20`, `18..24`, `18..`, `..24`, both ends included) match numbers only,
-//! compared as doubles.
-//!
-//! **`id`** is a string and takes equality and patterns. **`online`** takes `true` and `false`. **`seen`** is when
-//! the last message was received, and takes comparisons and ranges of times, or one day: `-1h` is an hour
-//! before now (`s m h d w`), so `seen:>-1h` is within the last hour and `seen:<-1h` longer ago; `2026-11-22`
-//! is that whole day in UTC (`<` before it, `<=` up to its end, `>` after it); anything else is RFC 3339.
-//! A device of which nothing was ever received matches none of them.
-//!
-//! **Words.** A bare word is searched in all text: every string value of `reported`, `desired` and `tags`, and
-//! the id; not in names of properties. Text is cut into tokens ([`text::tokens`]): folded to lower case, then
-//! the runs of alphanumeric characters. A word matches a whole token; `wor*` matches tokens that begin so; a
-//! text in quotes, or a word that is several tokens (`front-door`), matches these tokens in sequence within
-//! one string. A bare `*` matches everything.
-//!
-//! **Negation** is the complement: `-site:lab` also matches devices that have no `site`.
-//!
-//! # Limits
-//! [`QUERY_BYTES_MAX`] bytes, [`CLAUSES_MAX`] clauses, [`DEPTH_MAX`] levels of parentheses and negation. Nothing
-//! is silently dropped: what isn't understood is a [`QueryError`] with its column.
+//! What can be written and what it matches is defined in `docs/query-language.md`, which is included at the end. Both
+//! evaluators keep to it, and a property test in the search crate demands that they agree. What is computed (paths,
+//! tokens, folding, patterns, edits, versions, times) are functions here, for both to use.
 //!
 //! - [`ast`]: the syntax tree, and how it is written
 //! - [`fields`]: what can be asked for, and where it is found in a twin
-//! - [`text`]: folding, tokens and patterns
-//! - [`seen`]: times, absolute and relative to now
-//! - `lexer`, `parser`, `clause`: from text to tree
+//! - [`text`]: folding, tokens, patterns and edits
+//! - [`version`], [`moment`], [`range`]: what values are compared with
+//! - `lexer`, `parser`, `clause`, `test`: from text to tree
 //! - `eval`: whether a twin matches
 //! - [`needs`]: what the outcome depends on, so that a change is evaluated only where it can matter
 //! - [`percolator`]: many queries at once: those that a change can affect
+//! - `sentence`, [`hints`]: the query told back to a person, and what they probably meant
 //! - [`sort`]: the order of results
+#![doc = include_str!("../../../../docs/query-language.md")]
 
 pub mod ast;
 pub mod fields;
 pub mod text;
-pub mod seen;
+pub mod version;
+pub mod moment;
+pub mod range;
 mod lexer;
 mod parser;
 mod clause;
+mod test;
 mod eval;
 pub mod needs;
 pub mod percolator;
+mod sentence;
+pub mod hints;
 pub mod sort;
 #[cfg(test)]
 mod samples;
@@ -96,11 +40,13 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
-pub use ast::{Expr, Literal, Op};
+pub use ast::{Expr, Literal};
 pub use fields::Field;
+pub use hints::Hint;
+pub use moment::Moment;
 pub use needs::{Needs, Touched};
 pub use percolator::Percolator;
-pub use seen::{Moment, Seen};
+pub use range::{Limits, Range};
 pub use sort::{Sort, SortKey};
 pub use text::Pattern;
 
@@ -118,6 +64,7 @@ pub const DEPTH_MAX: usize = 16;
 pub struct Query {
     text: String,
     expr: Expr,
+    mentions: Vec<hints::Mention>,
 }
 
 impl Query {
@@ -126,7 +73,8 @@ impl Query {
     /// # Errors
     /// `QueryError`, for the first thing that isn't understood or is over a limit.
     pub fn parse(text: &str) -> Result<Self, QueryError> {
-        Ok(Self { expr: parser::parse(text)?, text: text.to_owned() })
+        let (expr, mentions) = parser::parse(text)?;
+        Ok(Self { text: text.to_owned(), expr, mentions })
     }
 
     /// Whether the twin matches at the moment `now`.
@@ -142,6 +90,17 @@ impl Query {
     /// The syntax tree.
     pub fn expr(&self) -> &Expr {
         &self.expr
+    }
+
+    /// The query as an English sentence, without a capital at its beginning and without a full stop.
+    pub fn sentence(&self) -> String {
+        sentence::sentence(&self.expr)
+    }
+
+    /// What is probably not meant: properties that no device has, and operators in lower case. `exists` says
+    /// whether any device has a property, `all` gives those that there are; it is called only when one is missing.
+    pub fn hints(&self, exists: impl Fn(&Field) -> bool, all: impl FnOnce() -> Vec<Field>) -> Vec<Hint> {
+        hints::hints(&self.mentions, exists, all)
     }
 
     /// What its outcome depends on: which changes of a twin can affect it, and whether time does.
@@ -165,14 +124,21 @@ pub struct QueryError {
     pub column: usize,
     /// What is wrong, as a sentence without a full stop.
     pub message: String,
-    /// What could be written instead.
+    /// What may stand there, in words.
+    pub expected: Option<String>,
+    /// What could be written instead: a clause.
     pub suggestion: Option<String>,
 }
 
 impl QueryError {
-    /// An error at a column, without a suggestion.
+    /// An error at a column, without more.
     pub(crate) fn new(column: usize, message: impl Into<String>) -> Self {
-        Self { column, message: message.into(), suggestion: None }
+        Self { column, message: message.into(), expected: None, suggestion: None }
+    }
+
+    /// The same, with what may stand there.
+    pub(crate) fn expected(self, expected: impl Into<String>) -> Self {
+        Self { expected: Some(expected.into()), ..self }
     }
 
     /// The same, with something to write instead.
@@ -184,9 +150,15 @@ impl QueryError {
 impl fmt::Display for QueryError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "column {}: {}", self.column, self.message)?;
+        if let Some(expected) = &self.expected {
+            write!(f, "; expected {expected}")?;
+        }
         match &self.suggestion {
             Some(suggestion) => write!(f, "; did you mean {suggestion}?"),
             None => Ok(()),
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
