@@ -29,6 +29,11 @@ pub(crate) enum Limit {
     RouterFilters,
     RouterLinks,
     RetainedBytes,
+    RetainedMessages,
+    Sessions,
+    SessionMessages,
+    SessionBytes,
+    SessionsBytes,
     DelayedWills,
 }
 
@@ -63,6 +68,11 @@ impl Limit {
             Self::RouterFilters => "router_filters_max",
             Self::RouterLinks => "router_links_max",
             Self::RetainedBytes => "retained_bytes_max",
+            Self::RetainedMessages => "retained_messages_max",
+            Self::Sessions => "sessions_max",
+            Self::SessionMessages => "session_messages_max",
+            Self::SessionBytes => "session_bytes_max",
+            Self::SessionsBytes => "sessions_bytes_max",
             Self::DelayedWills => "delayed_wills_max",
         }
     }
@@ -95,7 +105,11 @@ impl Limit {
             Self::RouterTopics => "too many topics",
             Self::RouterFilters => "too many filters",
             Self::RouterLinks => "too many subscribers",
-            Self::RetainedBytes => "too many retained messages",
+            Self::RetainedBytes | Self::RetainedMessages => "too many retained messages",
+            Self::Sessions => "too many sessions are kept",
+            Self::SessionMessages | Self::SessionBytes | Self::SessionsBytes => {
+                "too much waits in the session"
+            }
             Self::DelayedWills => "too many wills wait",
         }
     }

@@ -164,9 +164,9 @@ async fn rumqttd_killer_1_a_topic_or_will_that_begins_beyond_ascii() {
 async fn rumqttd_killer_2_the_only_member_of_a_group_goes_with_a_message_unacknowledged() {
     let door = Door::open(config()).await;
     let mut publisher = door.client("p").await;
-    for _ in 0..5 {
+    for id in ["a", "b", "c", "d", "e"] {
         let mut member = Raw::new(&door.broker).await;
-        member.connect(Connect { clean: false, ..Connect::default() }).await;
+        member.connect(Connect { id, clean: false, ..Connect::default() }).await;
         member.subscribe(&[("$share/g/jobs", 1)]).await;
         publisher.publish("jobs", "x", 1, 1).await;
         assert_eq!(publisher.ack(PUBACK).await, 1);

@@ -135,12 +135,6 @@ async fn client_ids_are_given_and_refused() {
     let mut client = Raw::new(&door.broker).await;
     let id = "x".repeat(300);
     assert_eq!(client.try_connect(Connect { id: &id, v5: true, ..Connect::default() }).await.body[1], 0x85);
-    // A session that is to be kept isn't, and a v5 client is told so.
-    let mut client = Raw::new(&door.broker).await;
-    let properties = &[0x11, 0, 0, 1, 0];
-    let connack = client.connect(Connect { v5: true, properties, clean: false, ..Connect::default() }).await;
-    assert_eq!(connack.body[0], 0, "no session present");
-    assert!(connack.body.windows(5).any(|bytes| bytes == [0x11, 0, 0, 0, 0]), "session expiry 0");
     let mut client = Raw::new(&door.broker).await;
     let properties = &[0x15, 0, 1, b'x'];
     let connack = client.try_connect(Connect { v5: true, properties, ..Connect::default() }).await;

@@ -11,13 +11,15 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use statecast_broker::{
-    Access, Admitted, Broker, CertificateName, Client, Config, Delivery, Denied, Event, Grants, Held, Hello,
-    Publication, QoS, Receipt, Sessions,
+    Access, Admitted, Batch, Broker, CertificateName, Client, Config, Delivery, Denied, Event, Grants, Held,
+    Hello, Kept, NotWritten, Publication, QoS, Receipt, Sessions,
 };
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc;
+
+use crate::memory::Memory;
 
 /// No step of a test takes longer.
 pub const PATIENCE: Duration = Duration::from_secs(10);
@@ -42,7 +44,7 @@ static BROKERS: LazyLock<Runtime> =
     LazyLock::new(|| Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap());
 
 /// A broker and what comes out of it. When a test closes it, its clients are gone, and then nothing of them may be
-/// left.
+/// left but the sessions that they asked for.
 pub struct Door {
     pub broker: Broker,
     pub deliveries: mpsc::Receiver<Delivery>,
@@ -59,11 +61,15 @@ pub struct House {
     pub certificate: Mutex<Option<CertificateName>>,
     /// Nobody may be sent anything any more.
     pub revoked: Arc<AtomicBool>,
+    /// Filters with this in them are nobody's any more.
+    pub closed: Arc<Mutex<Option<String>>>,
+    /// What outlives connections, and brokers.
+    pub memory: Arc<Memory>,
     /// Answers to `subscribed` wait for this to be released.
     pub slow: tokio::sync::Mutex<()>,
 }
 
-struct Most(Arc<AtomicBool>);
+struct Most(Arc<AtomicBool>, Arc<Mutex<Option<String>>>);
 
 impl Grants for Most {
     fn may_publish(&self, topic: &str) -> bool {
@@ -72,6 +78,7 @@ impl Grants for Most {
     }
     fn may_subscribe(&self, filter: &str) -> bool {
         !filter.contains("forbidden")
+            && !self.1.lock().as_ref().is_some_and(|closed| filter.contains(&**closed))
     }
     fn may_receive(&self, topic: &str) -> bool {
         !topic.contains("secret") && !self.0.load(Ordering::Relaxed)
@@ -94,7 +101,7 @@ impl Access for House {
                 _ => Ok(Admitted {
                     realm: realm.into(),
                     name: name.into(),
-                    grants: Arc::new(Most(self.revoked.clone())),
+                    grants: Arc::new(Most(self.revoked.clone(), self.closed.clone())),
                 }),
             }
         }
@@ -111,6 +118,14 @@ impl Sessions for House {
         }
         .boxed()
     }
+
+    fn load(&self) -> BoxFuture<'_, Result<Kept, NotWritten>> {
+        async { Ok(self.memory.kept()) }.boxed()
+    }
+
+    fn write<'a>(&'a self, batch: &'a Batch) -> BoxFuture<'a, Result<(), NotWritten>> {
+        async { self.memory.write(batch) }.boxed()
+    }
 }
 
 /// The configuration of most tests: `devices/` and `changes/` are own topics.
@@ -124,8 +139,17 @@ impl Door {
     }
 
     pub async fn with_channel(config: Config, capacity: usize) -> Self {
+        Self::on(config, capacity, House::default()).await
+    }
+
+    /// A broker on what another one has kept, as after a crash.
+    pub async fn again(config: Config, memory: &Arc<Memory>) -> Self {
+        Self::on(config, 1000, House { memory: memory.clone(), ..House::default() }).await
+    }
+
+    async fn on(config: Config, capacity: usize, house: House) -> Self {
         let (sender, deliveries) = mpsc::channel(capacity);
-        let house = Arc::new(House::default());
+        let house = Arc::new(house);
         let started = BROKERS.spawn(Broker::start(config, house.clone(), house.clone(), sender));
         let broker = started.await.unwrap().unwrap();
         Self { broker, deliveries, house }
@@ -182,6 +206,21 @@ impl Door {
         Raw::over(ours)
     }
 
+    fn wait_until_nothing_is_left(&mut self) {
+        let begun = Instant::now();
+        loop {
+            while self.deliveries.try_recv().is_ok() {}
+            let held = self.broker.held();
+            let Held { sessions, subscriptions, queued_bytes, .. } = held;
+            let kept = Held { sessions, subscriptions, queued_bytes, ..Held::default() };
+            if held == if sessions > 0 { kept } else { Held::default() } {
+                return;
+            }
+            assert!(begun.elapsed() < PATIENCE, "the clients are gone, and left {held:?}");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
     /// A client of this broker, connected as 3.1.1 with this user name and client id.
     pub async fn client(&self, name: &str) -> Raw {
         let mut raw = Raw::new(&self.broker).await;
@@ -202,16 +241,9 @@ impl Drop for Door {
         if std::thread::panicking() {
             return;
         }
-        let begun = Instant::now();
         self.deliveries.close();
-        loop {
-            while self.deliveries.try_recv().is_ok() {}
-            let held = self.broker.held();
-            if held == Held::default() {
-                break;
-            }
-            assert!(begun.elapsed() < PATIENCE, "the clients are gone, and left {held:?}");
-            std::thread::sleep(Duration::from_millis(2));
+        if !self.house.memory.has_crashed() {
+            self.wait_until_nothing_is_left();
         }
         let broker = self.broker.clone();
         BROKERS.spawn(async move { broker.stop(Duration::from_secs(1)).await });

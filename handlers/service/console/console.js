@@ -64,7 +64,7 @@ async function search() {
   try {
     const found = await json(`search?${params}`);
     at("rows").replaceChildren(...found.items.map(row));
-    at("sentence").replaceChildren(`Devices: ${found.sentence}.`, ...found.hints.map(hint));
+    at("sentence").replaceChildren(`Finds: ${found.sentence}.`, ...found.hints.map(hint));
     say(`${found.total} devices, as of position ${found.position}; live`);
     follow();
   } catch (error) {

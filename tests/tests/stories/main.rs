@@ -22,6 +22,7 @@ mod agreement;
 mod acknowledgement;
 mod order;
 mod killed;
+mod sessions;
 mod outage;
 mod stopping;
 mod push_kill;
