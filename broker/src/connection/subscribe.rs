@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use mqtt_protocol_core::mqtt::connection::Version;
 use mqtt_protocol_core::mqtt::packet::{MqttString, Property, RetainHandling, SubEntry, SubOpts};
 use mqtt_protocol_core::mqtt::result_code::{
     DisconnectReasonCode as Code, MqttError, SubackReasonCode, UnsubackReasonCode,
@@ -78,7 +79,11 @@ impl Session {
         properties: &[Property],
     ) -> Result<(), Ending> {
         let identifier = identifier(properties)?;
-        if !entries.iter().all(|entry| strict::is_text(entry.topic_filter())) {
+        let old = self.codec.version() != Version::V5_0;
+        let malformed = |entry: &SubEntry| {
+            !strict::is_filter(entry.topic_filter()) || old && strict::has_new_options(entry.sub_opts())
+        };
+        if entries.iter().any(malformed) {
             return Err(Ending::Violation(Code::MalformedPacket));
         }
         let shares = |entry: &SubEntry| topics::take_apart(entry.topic_filter()).group.is_some();
@@ -137,7 +142,8 @@ impl Session {
             BadTopic::Malformed => {
                 NotGranted { code: SubackReasonCode::TopicFilterInvalid, reason: "no valid filter" }
             }
-            BadTopic::TooLong => over(Limit::Topic),
+            BadTopic::TooLong => over(Limit::TopicBytes),
+            BadTopic::TooDeep => over(Limit::TopicLevels),
             BadTopic::Reserved => NOT_AUTHORIZED,
         })?;
         if !self.peer.client.grants.may_subscribe(pattern) {
@@ -247,7 +253,7 @@ impl Session {
 
     /// Takes an UNSUBSCRIBE.
     pub(super) fn unsubscribe(&mut self, packet: u16, filters: &[MqttString]) -> Result<(), Ending> {
-        if !filters.iter().all(|filter| strict::is_text(filter.as_str())) {
+        if !filters.iter().all(|filter| strict::is_filter(filter.as_str())) {
             return Err(Ending::Violation(Code::MalformedPacket));
         }
         let hub = Arc::clone(&self.hub);

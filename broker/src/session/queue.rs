@@ -10,8 +10,8 @@ pub(crate) const IDS: u16 = 32_767;
 
 /// The packet id of a message: the same whenever it is sent.
 fn packet_id(number: u64) -> u16 {
-    // The remainder is below 2^15.
-    u16::try_from(number % u64::from(IDS)).unwrap_or_default() + 1
+    // The first number is 1, and so is the first packet id. The remainder is below 2^15.
+    u16::try_from((number + u64::from(IDS) - 1) % u64::from(IDS)).unwrap_or_default() + 1
 }
 
 #[derive(Default)]
@@ -207,13 +207,13 @@ mod tests {
         queue.stored(two);
         assert_eq!(next(&mut queue), None, "the first isn't durable yet");
         queue.stored(one);
-        assert_eq!(next(&mut queue), Some((2, "one".into())));
+        assert_eq!(next(&mut queue), Some((1, "one".into())));
         queue.rewind();
-        assert_eq!(next(&mut queue), Some((2, "one again".into())));
-        assert_eq!(next(&mut queue), Some((3, "two".into())));
+        assert_eq!(next(&mut queue), Some((1, "one again".into())));
+        assert_eq!(next(&mut queue), Some((2, "two".into())));
         assert_eq!(next(&mut queue), None);
-        assert_eq!((queue.remove(3), queue.remove(3)), (Some(two), None));
-        assert_eq!(queue.remove(2), Some(one));
+        assert_eq!((queue.remove(2), queue.remove(2)), (Some(two), None));
+        assert_eq!(queue.remove(1), Some(one));
         assert_eq!((queue.len(), queue.bytes()), (0, 0));
     }
 
@@ -223,13 +223,13 @@ mod tests {
         let one = queue.push(letter("one"));
         queue.stored(one);
         next(&mut queue);
-        assert_eq!(queue.received(2), Some(one));
+        assert_eq!(queue.received(1), Some(one));
         queue.rewind();
         assert_eq!(next(&mut queue), None, "until it is durable that it has it");
-        assert_eq!(queue.released(one), Some(2), "then it is released on its own");
+        assert_eq!(queue.released(one), Some(1), "then it is released on its own");
         queue.rewind();
         assert_eq!(queue.released(one), None, "or in the order of the queue");
-        assert_eq!(next(&mut queue), Some((2, "release".into())));
+        assert_eq!(next(&mut queue), Some((1, "release".into())));
     }
 
     #[test]
@@ -243,7 +243,7 @@ mod tests {
             assert!(queue.next().is_some());
         }
         assert!(queue.next().is_none(), "the first isn't acknowledged");
-        queue.remove(2);
-        assert_eq!(next(&mut queue), Some((2, "x".into())));
+        queue.remove(1);
+        assert_eq!(next(&mut queue), Some((1, "x".into())));
     }
 }

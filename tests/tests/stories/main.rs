@@ -6,6 +6,7 @@ mod credentials;
 mod presence;
 mod absence;
 mod access;
+mod limits;
 mod bad_input;
 mod bad_requests;
 mod cli;
