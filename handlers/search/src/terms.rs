@@ -18,9 +18,11 @@ use crate::facts::Scope;
 use crate::generation::View;
 use crate::{Search, SearchError, postings, property};
 
-/// Most values or words of a segment that are looked at for one list: who writes waits for it.
+/// Most values or words that are looked at for one list, in all segments together: who writes waits for it.
 pub const TERMS_MAX: usize = 4_000;
-/// The same for names of fields, of which there are fewer.
+/// However many segments there are, so many of each.
+const TERMS_MIN: usize = 200;
+/// Most names of fields in a segment that are looked at: there are fewer of them.
 pub const NAMES_MAX: usize = 20_000;
 /// Of those that could be told, this many times as many are counted exactly.
 const COUNTED: usize = 2;
@@ -114,17 +116,17 @@ impl Search {
         let folded = text::fold(start);
         let terms = |prefix| Terms { view: &view, field: view.fields.facts, prefix };
         let string = |rest: &[u8]| Some(Value::from(folded.clone() + std::str::from_utf8(rest).ok()?));
-        let mut found = terms(scope.string(&name, &folded)).ranked(values_max, TERMS_MAX, string)?;
+        let mut found = terms(scope.string(&name, &folded)).ranked(values_max, share(&view), string)?;
         let number = |rest: &[u8]| {
             let number = property::json_number(f64::from_be_bytes(rest.try_into().ok()?));
             number.to_string().starts_with(&folded).then_some(number)
         };
-        found.extend(terms(scope.numbers(&name)).ranked(values_max, TERMS_MAX, number)?);
+        found.extend(terms(scope.numbers(&name)).ranked(values_max, share(&view), number)?);
         let truth = |rest: &[u8]| {
             let truth = Value::from(rest == b"1");
             truth.to_string().starts_with(&folded).then_some(truth)
         };
-        found.extend(terms(scope.booleans(&name)).ranked(values_max, TERMS_MAX, truth)?);
+        found.extend(terms(scope.booleans(&name)).ranked(values_max, share(&view), truth)?);
         found.sort_by_key(|(_, devices)| Reverse(*devices));
         found.truncate(values_max);
         Ok(found)
@@ -142,8 +144,13 @@ impl Search {
         let prefix = Scope::of(tenant).words(&folded).into_bytes();
         let terms = Terms { view: &view, field: view.fields.words, prefix };
         Ok(terms
-            .ranked(words_max, TERMS_MAX, |rest| Some(folded.clone() + std::str::from_utf8(rest).ok()?))?)
+            .ranked(words_max, share(&view), |rest| Some(folded.clone() + std::str::from_utf8(rest).ok()?))?)
     }
+}
+
+/// How many terms of each segment are looked at.
+fn share(view: &View) -> usize {
+    (TERMS_MAX / view.searcher.segment_readers().len().max(1)).max(TERMS_MIN)
 }
 
 /// The field of a name, if a query can write it.
