@@ -226,7 +226,6 @@ async fn admit(
     let judged = hub.abandoned.run_until_cancelled(timeout_at(deadline, hub.access.connect(&hello))).await;
     let Some(Ok(judged)) = judged else { return Err(Denied::Unavailable.into()) };
     let admitted = judged?;
-    hub.logins.succeeded(wish.user_name.as_deref().unwrap_or(&wish.client_id));
     if wish.session_expiry_s > 0 && hub.writer.backlog() > BACKLOG_MAX {
         // The database is away, and others wait already.
         return Err(Denied::Unavailable.into());

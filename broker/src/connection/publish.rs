@@ -179,7 +179,8 @@ impl Session {
         let grants = &self.peer.client.grants;
         let refused = match topics::check_topic(&published.topic, &self.hub.config) {
             Err(BadTopic::Malformed) => return Err(Ending::Violation(Code::TopicNameInvalid)),
-            Err(BadTopic::TooLong) => Some(over(Limit::Topic)),
+            Err(BadTopic::TooLong) => Some(over(Limit::TopicBytes)),
+            Err(BadTopic::TooDeep) => Some(over(Limit::TopicLevels)),
             Err(BadTopic::Reserved) => Some(Refused::NotAuthorized),
             Ok(()) if !grants.may_publish(&published.topic) => Some(Refused::NotAuthorized),
             Ok(()) => None,

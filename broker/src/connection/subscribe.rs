@@ -142,7 +142,8 @@ impl Session {
             BadTopic::Malformed => {
                 NotGranted { code: SubackReasonCode::TopicFilterInvalid, reason: "no valid filter" }
             }
-            BadTopic::TooLong => over(Limit::Topic),
+            BadTopic::TooLong => over(Limit::TopicBytes),
+            BadTopic::TooDeep => over(Limit::TopicLevels),
             BadTopic::Reserved => NOT_AUTHORIZED,
         })?;
         if !self.peer.client.grants.may_subscribe(pattern) {

@@ -134,9 +134,13 @@ impl Wish {
         if !self.v5 || range.contains(&asked) {
             return;
         }
-        Limit::KeepAlive.count();
-        self.keep_alive_s =
-            if asked == 0 { *range.end() } else { asked.max(*range.start()).min(*range.end()) };
+        let (limit, ours) = if asked > 0 && asked < *range.start() {
+            (Limit::KeepAliveMin, *range.start())
+        } else {
+            (Limit::KeepAliveMax, *range.end())
+        };
+        limit.count();
+        self.keep_alive_s = ours;
         self.keep_alive_is_ours = true;
     }
 

@@ -106,6 +106,7 @@ fn plain(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::topics;
     use mqtt_protocol_core::mqtt::packet::{CorrelationData, UserProperty};
     use proptest::prelude::*;
 
@@ -133,6 +134,22 @@ mod tests {
         fn realms_are_apart(one in "[a/+#%.$]{1,3}", other in "[a/+#%.$]{1,3}", a in "[a/]{1,3}", b in "[a/]{1,3}") {
             prop_assume!(one != other);
             prop_assert_ne!(topic(&one, &a), topic(&other, &b));
+        }
+
+        /// What a client may publish to or subscribe to, in whatever realm, reaches the router as a name that it can
+        /// stand: it slices the first byte off, and takes wildcards and `$` for what they are to it.
+        #[test]
+        fn the_router_is_shown_plain_names_only(realm in any::<String>(), text in any::<String>()) {
+            let config = crate::Config::default();
+            let name = topic(&realm, &text);
+            prop_assert!(name.starts_with("r/"));
+            if topics::check_topic(&text, &config).is_ok() {
+                prop_assert!(!name.contains(['+', '#']));
+            }
+            if let Ok(topics::Filter { group: None, .. }) = topics::check_filter(&text, &config) {
+                let hashes = name.matches('#').count();
+                prop_assert!(hashes == 0 || hashes == 1 && name.ends_with("/#"));
+            }
         }
 
         #[test]

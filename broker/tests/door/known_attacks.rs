@@ -36,8 +36,9 @@ async fn cve_2023_28366_the_same_packet_id_at_quality_2_over_and_over() {
 #[tokio::test]
 async fn cve_2023_3592_a_will_with_an_invalid_property() {
     let door = Door::open(config()).await;
-    for will_properties in [&[0x23, 0, 1][..], &[0x01, 2], &[0x18, 0, 0, 0, 1, 0x18, 0, 0, 0, 1], &[0x7F, 0]]
-    {
+    let twice = [0x18, 0, 0, 0, 1, 0x18, 0, 0, 0, 1];
+    let response_to_all = [8, 0, 3, b'a', b'/', b'#'];
+    for will_properties in [&[0x23, 0, 1][..], &[0x01, 2], &twice, &[0x7F, 0], &[0x0B, 1], &response_to_all] {
         let mut client = Raw::new(&door.broker).await;
         let will = Some(("a", "x", 0));
         let connack =

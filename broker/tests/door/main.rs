@@ -18,6 +18,8 @@ mod exactly_once;
 mod exchanges;
 mod once;
 mod misbehaving;
+mod limits;
+mod hostile;
 mod malformed;
 mod known_attacks;
 mod corpus;

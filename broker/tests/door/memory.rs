@@ -17,6 +17,8 @@ pub struct Memory(Mutex<State>);
 struct State {
     /// Nothing can be written at present.
     away: bool,
+    /// It was looked at as after a crash: what its broker holds is of no interest any more.
+    crashed: bool,
     sessions: BTreeMap<SessionId, KeptSession>,
     subscriptions: BTreeMap<(SessionId, Arc<str>), KeptSubscription>,
     queued: BTreeMap<(SessionId, u64), QueuedMessage>,
@@ -39,7 +41,14 @@ impl Memory {
 
     /// What a crash at this moment would leave.
     pub fn crash(&self) -> Arc<Self> {
-        Arc::new(Self(Mutex::new(State { away: false, ..self.0.lock().clone() })))
+        let left = State { away: false, ..self.0.lock().clone() };
+        self.0.lock().crashed = true;
+        Arc::new(Self(Mutex::new(State { crashed: false, ..left })))
+    }
+
+    /// Did it crash?
+    pub fn has_crashed(&self) -> bool {
+        self.0.lock().crashed
     }
 
     /// From now on nothing can be written, or it can again.

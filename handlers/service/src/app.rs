@@ -184,6 +184,7 @@ impl Application {
                 metrics,
                 dev: config.dev,
                 allow_private_addresses: allow_private,
+                gates: http::Gates::default(),
                 stop: stop_http.clone(),
             },
             config.http.body_bytes_max,
