@@ -4,8 +4,12 @@
 #![allow(clippy::unwrap_used)]
 
 mod agreement;
+mod random;
+mod samples;
 mod damage;
 mod fleet;
 mod finding;
+mod knowing;
 mod following;
+mod paging;
 mod verifying;
