@@ -21,7 +21,7 @@ use crate::tls::Certificates;
 use crate::tree::{Found, Tree};
 use crate::wills::Wills;
 use crate::wire::Wire;
-use crate::{Access, CertificateName, Config, Delivery, Publication, Sessions, listener};
+use crate::{Access, Certificate, Client, Config, Delivery, Publication, Sessions, listener};
 
 /// How often the gauges are set.
 const GAUGES_PERIOD: Duration = Duration::from_secs(1);
@@ -109,7 +109,7 @@ impl Broker {
         &self,
         stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
         peer: SocketAddr,
-        certificate: Option<CertificateName>,
+        certificate: Option<Certificate>,
     ) {
         listener::adopt(&self.0, Arrival { stream: Wire::pipe(stream), address: peer, certificate });
     }
@@ -135,6 +135,19 @@ impl Broker {
         let peers = self.0.registry.named(realm, name);
         peers.iter().for_each(|peer| peer.end(Ending::Administrative));
         peers.len()
+    }
+
+    /// Looks at all connections that act for a name, e.g. after its credentials changed, and ends those that
+    /// aren't to be kept, as [`Broker::disconnect`] does. Returns how many.
+    pub fn review(&self, realm: &str, name: &str, keep: impl Fn(&Client) -> bool) -> usize {
+        let peers = self.0.registry.named(realm, name);
+        let ended = peers.iter().filter(|peer| !keep(&peer.client));
+        ended.map(|peer| peer.end(Ending::Administrative)).count()
+    }
+
+    /// Who is connected.
+    pub fn clients(&self) -> Vec<Arc<Client>> {
+        self.0.registry.all().iter().map(|peer| Arc::clone(&peer.client)).collect()
     }
 
     /// How many connections are open.

@@ -20,7 +20,7 @@ use super::codec::Codec;
 use super::frame::{self, Frame, Kind};
 use super::seat::Seat;
 use super::wish::Wish;
-use crate::access::CertificateName;
+use crate::access::Certificate;
 use crate::broker::Hub;
 use crate::ending::Ending;
 use crate::peer::Peer;
@@ -57,6 +57,7 @@ impl From<Denied> for Rejected {
             Denied::Credentials => ConnectReasonCode::BadUserNameOrPassword,
             Denied::NotAuthorized => ConnectReasonCode::NotAuthorized,
             Denied::Unavailable => ConnectReasonCode::ServerUnavailable,
+            Denied::Busy => ConnectReasonCode::ServerBusy,
         })
     }
 }
@@ -66,7 +67,7 @@ pub(super) async fn greet(
     hub: &Arc<Hub>,
     stream: &mut Wire,
     address: SocketAddr,
-    certificate: Option<CertificateName>,
+    certificate: Option<Certificate>,
 ) -> Option<Welcome> {
     let deadline = Instant::now() + hub.config.connect_timeout;
     let mut codec = Codec::new();
@@ -138,7 +139,7 @@ async fn hear(stream: &mut Wire, codec: &mut Codec, deadline: Instant) -> Result
 }
 
 /// What is shown to whoever decides.
-fn hello(wish: &Wish, address: SocketAddr, certificate: Option<CertificateName>) -> Hello {
+fn hello(wish: &Wish, address: SocketAddr, certificate: Option<Certificate>) -> Hello {
     Hello {
         peer: address,
         client_id: wish.client_id.clone(),
@@ -191,6 +192,7 @@ async fn take_seat(
     let peer = Peer::new(client, hub.config.outbox_bytes_max);
     let predecessor = hub.registry.enter(&peer);
     let seat = Seat::new(Arc::clone(hub), peer, predecessor);
+    hub.access.entered(&seat.peer().client);
     let entered = async {
         seat.predecessor_gone().await;
         hub.wills.back(&seat.peer().client, starts_anew);

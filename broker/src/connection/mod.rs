@@ -48,7 +48,7 @@ use self::room::Room;
 use self::seat::Seat;
 use self::subscribe::{Filtered, Subscribed};
 use self::wish::Will;
-use crate::access::CertificateName;
+use crate::access::Certificate;
 use crate::broker::Hub;
 use crate::ending::Ending;
 use crate::peer::Peer;
@@ -60,8 +60,8 @@ pub(crate) struct Arrival {
     pub(crate) stream: Wire,
     /// Where it comes from.
     pub(crate) address: SocketAddr,
-    /// Whom its certificate names, if it showed one.
-    pub(crate) certificate: Option<CertificateName>,
+    /// Its certificate, if it showed one.
+    pub(crate) certificate: Option<Certificate>,
 }
 
 /// Serves one connection until nothing is left of it.

@@ -11,7 +11,7 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use statecast_broker::{
-    Access, Admitted, Broker, CertificateName, Client, Config, Delivery, Denied, Event, Grants, Hello,
+    Access, Admitted, Broker, Certificate, Client, Config, Delivery, Denied, Event, Grants, Hello,
     Publication, QoS, Receipt, Sessions,
 };
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
@@ -49,8 +49,10 @@ pub struct Door {
 pub struct House {
     /// What a new subscriber sees first.
     pub first: Mutex<Vec<Publication>>,
-    /// Whom the certificate of the last one named.
-    pub certificate: Mutex<Option<CertificateName>>,
+    /// The certificate of the last one.
+    pub certificate: Mutex<Option<Certificate>>,
+    /// Who was told to be found.
+    pub entered: Mutex<Vec<String>>,
     /// Nobody may be sent anything any more.
     pub revoked: Arc<AtomicBool>,
     /// Answers to `subscribed` wait for this to be released.
@@ -84,6 +86,7 @@ impl Access for House {
                 Some(b"wrong") => Err(Denied::Credentials),
                 Some(b"banned") => Err(Denied::NotAuthorized),
                 Some(b"later") => Err(Denied::Unavailable),
+                Some(b"crowd") => Err(Denied::Busy),
                 Some(b"panic") => panic!("on purpose"),
                 _ => Ok(Admitted {
                     realm: realm.into(),
@@ -93,6 +96,10 @@ impl Access for House {
             }
         }
         .boxed()
+    }
+
+    fn entered(&self, client: &Client) {
+        self.entered.lock().push(client.client_id.to_string());
     }
 }
 

@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info};
 
-use crate::access::Credentials;
+use crate::access::{self, Gate};
 use crate::config::{Config, Mqtt};
 use crate::http::{self, Http};
 use crate::outbox::Outbox;
@@ -124,6 +124,10 @@ impl Application {
         let feed = flow.feed().clone();
         let began_at = feed.watermark();
 
+        let names = config.mqtt.tls.as_ref().is_some_and(|tls| tls.certificate_names);
+        let gate = Gate::open(store.clone(), &config.passwords, names, config.dev).await?;
+        let gate = Arc::new(gate);
+
         let (followers, stop_followers) = (TaskTracker::new(), CancellationToken::new());
         let truth = Arc::new(Truth::new(store.clone(), feed.clone()));
         let search = Search::open(&config.data_dir.join("index"), statecast_search::Settings::default())
@@ -144,12 +148,11 @@ impl Application {
         let pushes = Dispatcher::start(outbox, push_settings, wake.clone(), stop_followers.clone())?;
 
         let (sender, deliveries) = mpsc::channel(DELIVERIES_MAX);
-        let access = Arc::new(Credentials::new(store.clone(), config.dev));
         let greetings = Arc::new(Greetings::new(store.clone()));
         let listener = TcpListener::bind(config.http.listen)
             .await
             .with_context(|| format!("listen for HTTP on {}", config.http.listen))?;
-        let broker = Broker::start(mqtt_settings(config), access, greetings, sender)
+        let broker = Broker::start(mqtt_settings(config), gate.clone(), greetings, sender)
             .await
             .with_context(|| listening(&config.mqtt))?;
         let (dispatch, stop_dispatch) = (TaskTracker::new(), CancellationToken::new());
@@ -164,6 +167,13 @@ impl Application {
                 stop.run_until_cancelled(flow.close_left_open()).await;
             }
         });
+        // With --dev nobody is let in for what could be taken away.
+        if !config.dev {
+            let (review, stop) = (access::review::run(gate.clone(), broker.clone()), stop_followers.clone());
+            followers.spawn(async move {
+                stop.run_until_cancelled(review).await;
+            });
+        }
         followers.spawn({
             let house = housekeeping::run(store.clone(), config.retention.clone());
             let stop = stop_followers.clone();
@@ -184,7 +194,7 @@ impl Application {
                 broker: broker.clone(),
                 rulebook,
                 metrics,
-                dev: config.dev,
+                gate,
                 allow_private_addresses: allow_private,
                 stop: stop_http.clone(),
             },
@@ -286,6 +296,7 @@ fn mqtt_settings(config: &Config) -> statecast_broker::Config {
             certificate: tls.certificate.clone(),
             key: tls.key.clone(),
             client_ca: tls.client_ca.clone(),
+            client_crl: tls.client_crl.clone(),
             require_client_certificate: tls.require_client_certificate,
             handshake_timeout: TLS_HANDSHAKE_MAX,
         }),

@@ -10,6 +10,8 @@ use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
+use crate::access::passwords;
+
 /// What the names of our environment variables begin with.
 const PREFIX: &str = "STATECAST__";
 
@@ -26,6 +28,8 @@ pub struct Config {
     pub mqtt: Mqtt,
     /// The HTTP side.
     pub http: Http,
+    /// How the passwords of devices are hashed.
+    pub passwords: passwords::Settings,
     /// PostgreSQL.
     pub database: Database,
     /// Limits of what devices and people send.
@@ -68,6 +72,11 @@ pub struct MqttTls {
     /// File with the certificates of those who sign the certificates of devices; without it, devices show none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_ca: Option<PathBuf>,
+    /// File with lists of certificates that were revoked, one of each of those; counts from the next handshake on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_crl: Option<PathBuf>,
+    /// A certificate that isn't bound to a device counts for the one of the tenant `default` that it names.
+    pub certificate_names: bool,
     /// Only who shows a certificate is let in on this address.
     pub require_client_certificate: bool,
 }
@@ -131,6 +140,7 @@ impl Default for Config {
             dev: false,
             mqtt: Mqtt::default(),
             http: Http::default(),
+            passwords: passwords::Settings::default(),
             database: Database::default(),
             limits: Limits::default(),
             retention: Retention::default(),
@@ -159,6 +169,8 @@ impl Default for MqttTls {
             certificate: PathBuf::new(),
             key: PathBuf::new(),
             client_ca: None,
+            client_crl: None,
+            certificate_names: true,
             require_client_certificate: false,
         }
     }
@@ -220,6 +232,7 @@ impl Config {
     }
 
     fn check(&self) -> Result<()> {
+        self.passwords.hasher()?;
         let tls = self.mqtt.tls.as_ref();
         let listens = [("mqtt.listen", self.mqtt.listen), ("http.listen", self.http.listen)];
         for (key, address) in listens.into_iter().chain(tls.map(|tls| ("mqtt.tls.listen", tls.listen))) {
@@ -234,6 +247,9 @@ impl Config {
                 if path.as_os_str().is_empty() {
                     bail!("mqtt.tls.{key} isn't set: TLS needs the file");
                 }
+            }
+            if tls.client_crl.is_some() && tls.client_ca.is_none() {
+                bail!("mqtt.tls.client_crl needs mqtt.tls.client_ca: who signs the certificates");
             }
             if tls.require_client_certificate && tls.client_ca.is_none() {
                 bail!(

@@ -14,7 +14,9 @@
 //! - [`load`]: twins and their recent messages, many at once, for the handlers
 //! - [`twins`], [`history`], [`feed`]: reads for people, and for what is derived
 //! - [`rules`], [`receivers`], [`outbox`]: who is to be told what
-//! - [`dead_letters`], [`credentials`], [`usage`]: the rest
+//! - [`credentials`], [`keys`], [`policies`]: who is let in, and what they may do
+//! - [`access_feed`]: word of every change of these
+//! - [`dead_letters`], [`usage`]: the rest
 
 pub mod local;
 pub mod error;
@@ -35,16 +37,23 @@ pub mod feed;
 pub mod rules;
 pub mod receivers;
 pub mod outbox;
-pub mod dead_letters;
 pub mod credentials;
+pub mod keys;
+pub mod policies;
+pub mod access_feed;
+pub mod dead_letters;
 pub mod usage;
 
+pub use access_feed::AccessChange;
 pub use batch::{Batch, DeadLetter, Outcome};
+pub use credentials::{Credentials, CredentialsChange, Hash, Holder};
 pub use error::StoreError;
 pub use feed::FeedRow;
 pub use history::HistoryRow;
+pub use keys::{ApiKey, NewKey};
 pub use load::Loaded;
 pub use local::{Local, LocalError};
 pub use owner::{Fenced, OwnError, Owner};
+pub use policies::PolicyRow;
 pub use store::{Migration, Store};
 pub use writer::Writer;

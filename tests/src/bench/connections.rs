@@ -30,14 +30,22 @@ pub(crate) async fn measure(results: &mut Results) -> Result<()> {
     machine::wait_for_quiet()?;
     let resident = || machine::resting(|| service.resident_bytes());
     let empty = resident()?;
-    let begun = Instant::now();
     let mut streams = open_all(&service.mqtt, |_| String::new()).await?;
-    results.add("connects_per_s", count / begun.elapsed().as_secs_f64(), "CONNECT to CONNACK, 64 at a time");
     let idle = resident()?;
     results.add("idle_connection_bytes", each(empty, idle), "of 10,000 idle connections, resident, each");
     subscribe_all(&mut streams).await?;
     let means = "more for one subscription to its own topic each";
     results.add("subscribed_connection_bytes", each(idle, resident()?), means);
+    drop(streams);
+    drop(service);
+
+    let (service, logins) = registered().await?;
+    machine::wait_for_quiet()?;
+    let begun = Instant::now();
+    let opening = logins.iter().map(|(device, token)| load::open(&service.mqtt, device, device, token));
+    let streams: Vec<TcpStream> = stream::iter(opening).buffer_unordered(OPENING).try_collect().await?;
+    let means = "CONNECT to CONNACK of devices with tokens, 64 at a time";
+    results.add("connects_per_s", count / begun.elapsed().as_secs_f64(), means);
     drop(streams);
     drop(service);
 
@@ -59,10 +67,22 @@ pub(crate) async fn measure(results: &mut Results) -> Result<()> {
     Ok(())
 }
 
+/// A service that asks for credentials, and its devices with their tokens.
+async fn registered() -> Result<(Service, Vec<(String, String)>)> {
+    let service = Service::start_with(&[])?;
+    let api = service.api().with_key(&service.key("default").await?);
+    let registering = (0..stage::DEVICES).map(|number| {
+        let (api, device) = (api.clone(), packets::device(number));
+        async move { anyhow::Ok((device.clone(), api.register(&device).await?)) }
+    });
+    let logins = stream::iter(registering).buffer_unordered(OPENING).try_collect().await?;
+    Ok((service, logins))
+}
+
 async fn open_all(address: &str, user: impl Fn(usize) -> String) -> Result<Vec<TcpStream>> {
     let opening = (0..stage::DEVICES).map(|number| {
         let user = user(number);
-        async move { load::open(address, &format!("idle-{number}"), &user).await }
+        async move { load::open(address, &format!("idle-{number}"), &user, "").await }
     });
     stream::iter(opening).buffer_unordered(OPENING).try_collect().await
 }

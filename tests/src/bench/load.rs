@@ -190,7 +190,7 @@ impl Connection {
 
     /// Connects and publishes until it is told to stop.
     async fn work(&mut self) -> Result<()> {
-        let mut stream = open(&self.shared.address, &format!("load-{}", self.number), "").await?;
+        let mut stream = open(&self.shared.address, &format!("load-{}", self.number), "", "").await?;
         let (mut out, mut input) = (Vec::new(), Vec::with_capacity(READ_BYTES));
         // Spread over the tick, so that the connections don't all send at once.
         let phase = TICK * u32::try_from(self.number % CONNECTIONS)? / u32::try_from(CONNECTIONS)?;
@@ -286,10 +286,10 @@ impl Connection {
 ///
 /// # Errors
 /// When it isn't admitted in time.
-pub(crate) async fn open(address: &str, client: &str, user: &str) -> Result<TcpStream> {
+pub(crate) async fn open(address: &str, client: &str, user: &str, password: &str) -> Result<TcpStream> {
     let trying = async {
         loop {
-            match handshake(address, client, user).await {
+            match handshake(address, client, user, password).await {
                 Ok(stream) => return stream,
                 Err(_) => tokio::time::sleep(TICK).await,
             }
@@ -298,10 +298,10 @@ pub(crate) async fn open(address: &str, client: &str, user: &str) -> Result<TcpS
     tokio::time::timeout(CONNECT_MAX, trying).await.context("connect over MQTT")
 }
 
-async fn handshake(address: &str, client: &str, user: &str) -> Result<TcpStream> {
+async fn handshake(address: &str, client: &str, user: &str, password: &str) -> Result<TcpStream> {
     let mut stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
-    stream.write_all(&connect(client, user)).await?;
+    stream.write_all(&connect(client, user, password)).await?;
     let mut answer = [0; CONNACK.len()];
     stream.read_exact(&mut answer).await?;
     if answer != CONNACK {

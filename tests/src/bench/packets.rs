@@ -18,12 +18,13 @@ pub(crate) fn device(number: usize) -> String {
 
 /// CONNECT with a clean session and no keep-alive. An empty user name means none: with `--dev`, a client that acts
 /// for no device.
-pub(crate) fn connect(client: &str, user: &str) -> Vec<u8> {
-    let flags = if user.is_empty() { 0x02 } else { 0x82 };
+pub(crate) fn connect(client: &str, user: &str, password: &str) -> Vec<u8> {
+    let flag = |text: &str, flag: u8| if text.is_empty() { 0 } else { flag };
+    let flags = 0x02 | flag(user, 0x80) | flag(password, 0x40);
     let mut body = vec![0, 4, b'M', b'Q', b'T', b'T', 4, flags, 0, 0];
     text(&mut body, client);
-    if !user.is_empty() {
-        text(&mut body, user);
+    for login in [user, password].into_iter().filter(|login| !login.is_empty()) {
+        text(&mut body, login);
     }
     packet(0x10, &body)
 }

@@ -13,10 +13,10 @@ use utoipa::IntoParams;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::Http;
-use super::auth::Caller;
+use super::auth::{Caller, Read};
 use super::extract::Query;
 use super::history::Entry;
-use super::live::{Events, READ_MAX, Teller, event, follow};
+use super::live::{Events, READ_MAX, Teller, ended, event, follow};
 use super::problem::Problem;
 
 pub(super) fn routes() -> OpenApiRouter<Http> {
@@ -35,13 +35,14 @@ struct Asked {
 #[utoipa::path(get, path = "/v1/changes", params(Asked), responses((status = 200, description = "text/event-stream")), tag = "search")]
 async fn changes(
     State(http): State<Http>,
-    caller: Caller,
+    caller: Caller<Read>,
     Query(asked): Query<Asked>,
     headers: HeaderMap,
 ) -> Result<Events, Problem> {
     let query = asked.q.as_deref().filter(|q| !q.trim().is_empty()).map(Search::parse).transpose()?;
-    let teller = Changes { store: http.store, tenant: caller.tenant, query };
-    follow(http.flow.feed().clone(), &headers, http.stop, teller)
+    let teller = Changes { store: http.store, tenant: caller.tenant.clone(), query };
+    let end = ended(http.stop, http.gate, caller);
+    follow(http.flow.feed().clone(), &headers, end, teller)
 }
 
 struct Changes {

@@ -2,6 +2,7 @@
 //!
 //! - [`problem`], errors as RFC 9457 has them
 //! - `body`, `auth`, `extract`: what the request says, and who calls
+//! - `credentials`, `policies`, `keys`: who is let in, and what they may do
 //! - `devices`, `history`, `search`, `live`, `changes`: the devices, what they were, found, and as it happens
 //! - `rules`, `receivers`, `deliveries`: who is to be told of what, and what became of it
 //! - `operations`: refused payloads, usage, health, metrics
@@ -12,6 +13,9 @@ pub mod problem;
 mod body;
 mod auth;
 mod extract;
+mod credentials;
+mod policies;
+mod keys;
 mod devices;
 mod history;
 mod search;
@@ -43,6 +47,7 @@ use utoipa::ToSchema;
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
+use crate::access::Gate;
 use crate::rulebook::Rulebook;
 use crate::source::Truth;
 use problem::Problem;
@@ -69,8 +74,8 @@ pub struct Http {
     pub rulebook: Arc<Rulebook>,
     /// Renders the metrics.
     pub metrics: PrometheusHandle,
-    /// Nobody needs a key.
-    pub dev: bool,
+    /// Who is let in.
+    pub gate: Arc<Gate>,
     /// Webhooks may go to private addresses.
     pub allow_private_addresses: bool,
     /// Live streams end when this is cancelled.
@@ -132,6 +137,9 @@ fn api() -> OpenApiRouter<Http> {
         .build();
     OpenApiRouter::with_openapi(utoipa::openapi::OpenApiBuilder::new().info(info).build())
         .merge(devices::routes())
+        .merge(credentials::routes())
+        .merge(policies::routes())
+        .merge(keys::routes())
         .merge(history::routes())
         .merge(search::routes())
         .merge(changes::routes())

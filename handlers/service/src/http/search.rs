@@ -12,7 +12,7 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::Http;
-use super::auth::Caller;
+use super::auth::{Caller, Read};
 use super::extract::Query;
 use super::problem::Problem;
 
@@ -69,7 +69,7 @@ struct Answer {
 #[utoipa::path(get, path = "/v1/search", params(Asked), responses((status = 200, body = Answer), (status = 400, body = Problem), (status = 503, body = Problem)), tag = "search")]
 async fn search(
     State(http): State<Http>,
-    caller: Caller,
+    caller: Caller<Read>,
     Query(asked): Query<Asked>,
 ) -> Result<axum::Json<Answer>, Problem> {
     let query = Search::parse(&asked.q)?;
