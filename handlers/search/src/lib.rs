@@ -11,7 +11,7 @@
 //! - `shelf`: the directory in which a generation takes the place of another
 //! - [`search`]: `Search`, the handle: positions, and waiting for one
 //! - [`follow`]: changes to commits, at the `pace` that the machine bears; and `rebuild`, from nothing
-//! - `filter`, `translate`: a query of ours to one of tantivy
+//! - `filter`, `translate`, `within`: a query of ours to one of tantivy
 //! - `order`, `cursor`, [`facets`], [`find`]: what matches, in order, page by page, and counted
 //! - [`verify`]: index and table compared, and repaired
 
@@ -29,6 +29,7 @@ pub mod follow;
 mod rebuild;
 mod filter;
 mod translate;
+mod within;
 mod order;
 mod cursor;
 pub mod facets;
