@@ -13,6 +13,7 @@
 //! - [`writer`]: `Writer`, commits batches, and knows the fate of each whatever happens to its connection
 //! - [`load`]: twins and their recent messages, many at once, for the handlers
 //! - [`twins`], [`history`], [`feed`]: reads for people, and for what is derived
+//! - [`silent`]: devices that will have been absent for as long as a rule says
 //! - [`rules`], [`receivers`], [`outbox`]: who is to be told what
 //! - [`credentials`], [`keys`], [`policies`]: who is let in, and what they may do
 //! - [`access_feed`]: word of every change of these
@@ -34,6 +35,7 @@ mod rows;
 pub mod twins;
 pub mod history;
 pub mod feed;
+pub mod silent;
 pub mod rules;
 pub mod receivers;
 pub mod outbox;

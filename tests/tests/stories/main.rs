@@ -3,6 +3,8 @@
 mod first_message;
 mod desired;
 mod credentials;
+mod presence;
+mod absence;
 mod access;
 mod policies;
 mod keys;
@@ -12,6 +14,7 @@ mod bad_input;
 mod bad_requests;
 mod cli;
 mod clients;
+mod rumqttc;
 mod transports;
 mod readme;
 mod demo;
