@@ -10,6 +10,8 @@ use statecast_store::NewKey;
 use uuid::Uuid;
 
 use super::say;
+use crate::access::policies::absent;
+use crate::access::policy::built_in;
 use crate::access::{Scope, hash, new_key};
 use crate::app::Database;
 use crate::config::Config;
@@ -74,6 +76,12 @@ async fn with(command: &Key, database: &Database) -> Result<()> {
     match command {
         Key::Create { name, tenant, scopes, policy, expires } => {
             let (key, tenant) = (new_key(), TenantId::parse(tenant)?);
+            if let Some(policy) = policy
+                && !built_in(&mut absent(&tenant, policy))
+                && store.policy(&tenant, policy).await?.is_none()
+            {
+                bail!("no policy {policy}");
+            }
             let scopes = scopes.iter().map(|scope| scope.name().to_owned()).collect();
             let new = NewKey { name: name.clone(), scopes, policy: policy.clone(), expires_at: *expires };
             store.create_key(&tenant, &new, &hash(key.as_bytes())).await?;
