@@ -13,6 +13,7 @@
 //! - [`follow`]: changes to commits, at the `pace` that the machine bears; and `rebuild`, from nothing
 //! - `filter`, `translate`, `within`: a query of ours to one of tantivy
 //! - `order`, `cursor`, [`facets`], [`find`]: what matches, in order, page by page, and counted
+//! - `names`: which properties there are
 //! - [`verify`]: index and table compared, and repaired
 
 pub mod source;
@@ -34,6 +35,7 @@ mod order;
 mod cursor;
 pub mod facets;
 pub mod find;
+mod names;
 pub mod verify;
 
 pub use facets::FacetCounts;

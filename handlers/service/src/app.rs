@@ -26,7 +26,7 @@ use crate::config::{Config, Mqtt};
 use crate::http::{self, Http};
 use crate::outbox::Outbox;
 use crate::rulebook::Rulebook;
-use crate::sessions::Greetings;
+use crate::sessions::DurableSessions;
 use crate::source::Truth;
 use crate::{downlink, housekeeping, open_files};
 
@@ -146,11 +146,11 @@ impl Application {
         let pushes = Dispatcher::start(outbox, push_settings, wake.clone(), stop_followers.clone())?;
 
         let (sender, deliveries) = mpsc::channel(DELIVERIES_MAX);
-        let greetings = Arc::new(Greetings::new(store.clone()));
+        let sessions = Arc::new(DurableSessions::new(store.clone(), &owner));
         let listener = TcpListener::bind(config.http.listen)
             .await
             .with_context(|| format!("listen for HTTP on {}", config.http.listen))?;
-        let broker = Broker::start(config.mqtt.for_broker(), gate.clone(), greetings, sender)
+        let broker = Broker::start(config.mqtt.for_broker(), gate.clone(), sessions, sender)
             .await
             .with_context(|| listening(&config.mqtt))?;
         let (dispatch, stop_dispatch) = (TaskTracker::new(), CancellationToken::new());
@@ -169,7 +169,7 @@ impl Application {
         if !config.dev {
             let (review, stop) = (access::review::run(gate.clone(), broker.clone()), stop_followers.clone());
             followers.spawn(async move {
-                stop.run_until_cancelled(review).await;
+                stop.run_until_cancelled(Box::pin(review)).await;
             });
         }
         followers.spawn({

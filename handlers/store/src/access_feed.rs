@@ -50,7 +50,8 @@ impl Store {
     pub async fn tell_of_access(&self, told: mpsc::Sender<AccessChange>) {
         let mut attempt = 0;
         while !told.is_closed() {
-            match self.listen().await {
+            // Boxed: connecting is a large future, and rare.
+            match Box::pin(self.listen()).await {
                 Ok(listener) => {
                     attempt = 0;
                     if told.send(AccessChange::Anything).await.is_err() {
@@ -71,7 +72,7 @@ impl Store {
         let pool = PgPoolOptions::new().max_connections(1).acquire_timeout(CONNECT_DEADLINE);
         let pool = pool.connect_lazy_with(session::reader(self.options.clone()));
         let mut listener = PgListener::connect_with(&pool).await?;
-        within(CONNECT_DEADLINE, listener.listen(CHANNEL)).await?;
+        within(CONNECT_DEADLINE, Box::pin(listener.listen(CHANNEL))).await?;
         listener.eager_reconnect(false);
         Ok(listener)
     }
@@ -86,7 +87,7 @@ async fn hear(mut listener: PgListener, told: &mpsc::Sender<AccessChange>) -> sq
             Ok(Err(error)) => return error,
             Err(_) => {
                 let alive = sqlx::query("SELECT 1").execute(&mut listener);
-                match within(CONNECT_DEADLINE, alive).await {
+                match within(CONNECT_DEADLINE, Box::pin(alive)).await {
                     Ok(_) => continue,
                     Err(error) => return error,
                 }

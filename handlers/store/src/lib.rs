@@ -15,6 +15,7 @@
 //! - [`twins`], [`history`], [`feed`]: reads for people, and for what is derived
 //! - [`silent`]: devices that will have been absent for as long as a rule says
 //! - [`rules`], [`receivers`], [`outbox`]: who is to be told what
+//! - [`mqtt`]: what outlives an MQTT connection
 //! - [`credentials`], [`keys`], [`policies`]: who is let in, and what they may do
 //! - [`access_feed`]: word of every change of these
 //! - [`dead_letters`], [`usage`]: the rest
@@ -39,6 +40,7 @@ pub mod silent;
 pub mod rules;
 pub mod receivers;
 pub mod outbox;
+pub mod mqtt;
 pub mod credentials;
 pub mod keys;
 pub mod policies;
@@ -55,6 +57,7 @@ pub use history::HistoryRow;
 pub use keys::{ApiKey, NewKey};
 pub use load::Loaded;
 pub use local::{Local, LocalError};
+pub use mqtt::MqttWriter;
 pub use owner::{Fenced, OwnError, Owner};
 pub use policies::PolicyRow;
 pub use store::{Migration, Store};

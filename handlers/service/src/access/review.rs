@@ -108,7 +108,7 @@ async fn look(gate: &Gate, broker: &Broker, subjects: HashSet<Subject>) {
         for (key, known) in devices.iter().zip(known) {
             let (tenant, device) = (key.tenant.as_str(), key.device.as_str());
             let ended = match known {
-                None => broker.disconnect(tenant, device),
+                None => broker.forget(tenant, device).await,
                 Some(known) => broker.review(tenant, device, |client| {
                     let Some(granted) = granted(client) else { return true };
                     granted.follow(gate.policy_of_device(&key.tenant, known.policy.as_deref()));
@@ -124,7 +124,7 @@ async fn look(gate: &Gate, broker: &Broker, subjects: HashSet<Subject>) {
             let subject = Subject::Key(tenant.clone(), *id);
             let name = subject.name();
             let ended = match known {
-                None => broker.disconnect(tenant.as_str(), &name),
+                None => broker.forget(tenant.as_str(), &name).await,
                 Some(known) => {
                     if known.expires_at.is_some_and(|at| at <= now()) {
                         gate.expect_end(subject, now().plus_micros(CLOCKS_DIFFER_US));

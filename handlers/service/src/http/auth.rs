@@ -39,7 +39,7 @@ pub(super) struct Caller<S: Needs> {
 
 impl<S: Needs> Caller<S> {
     /// Returns when the key is worth nothing any more: what lasts longer than a request ends then.
-    pub(super) async fn is_gone(self, gate: &Gate) {
+    pub(super) async fn gone(self, gate: &Gate) {
         match self.key {
             Some(id) => gate.key_is_gone(&self.tenant, id).await,
             None => std::future::pending().await,

@@ -75,7 +75,7 @@ pub(super) fn follow(
 
 /// Returns when the service stops, or the key of the caller is worth nothing any more.
 pub(super) async fn ended<S: Needs>(stop: CancellationToken, gate: Arc<Gate>, caller: Caller<S>) {
-    stop.run_until_cancelled(caller.is_gone(&gate)).await;
+    stop.run_until_cancelled(caller.gone(&gate)).await;
 }
 
 /// An event that carries JSON.
