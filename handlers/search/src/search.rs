@@ -42,9 +42,9 @@ pub enum SearchError {
     /// The cursor isn't one that a search with this order gave.
     #[error("the cursor doesn't belong to this search")]
     Cursor,
-    /// More sort keys or facets than allowed; the text says which, and how many are.
+    /// More than is allowed, or what this query can't answer; the text says what.
     #[error("{0}")]
-    TooMany(&'static str),
+    Refused(&'static str),
     /// Another process has the directory of the index.
     #[error("the index in {0} is in use by another process")]
     InUse(PathBuf),

@@ -194,6 +194,7 @@ impl Application {
                 metrics,
                 gate,
                 allow_private_addresses: allow_private,
+                gates: http::Gates::default(),
                 stop: stop_http.clone(),
             },
             config.http.body_bytes_max,

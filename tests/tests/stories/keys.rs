@@ -8,10 +8,12 @@ use serde_json::{Value, json};
 use statecast_tests::{Api, Service, Version, Wire};
 
 /// A route of each scope: reading it, or changing nothing, answers anything but 401 and 403.
-const ROUTES: [(&str, &str, &str); 14] = [
+const ROUTES: [(&str, &str, &str); 16] = [
     ("read", "GET", "devices"),
     ("read", "GET", "devices/d/history"),
     ("read", "GET", "search?q=a"),
+    ("read", "GET", "search/complete?q=a"),
+    ("read", "GET", "search/export?q=a"),
     ("write", "POST", "devices/d/state"),
     ("write", "PATCH", "devices/d/tags"),
     ("devices", "PUT", "devices/d"),

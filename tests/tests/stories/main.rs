@@ -20,6 +20,7 @@ mod transports;
 mod readme;
 mod demo;
 mod console;
+mod results;
 
 // Faults, and what holds whatever happens.
 mod agreement;

@@ -9,5 +9,7 @@ mod samples;
 mod damage;
 mod fleet;
 mod finding;
+mod knowing;
 mod following;
+mod paging;
 mod verifying;
