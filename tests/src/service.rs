@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use tempfile::TempDir;
 
-use crate::Api;
 use crate::database::alive;
+use crate::{Api, wait};
 
 /// How long a start may take: a first one makes a database.
 const START_MAX: Duration = Duration::from_secs(120);
@@ -19,6 +19,17 @@ const START_MAX: Duration = Duration::from_secs(120);
 const STOP_MAX: Duration = Duration::from_secs(60);
 /// How long the database may take to end when it is told to end at once.
 const QUIT_MAX: Duration = Duration::from_secs(10);
+
+/// What clients hold of the service: 0 when none is left.
+const HELD: [&str; 7] = [
+    "statecast_mqtt_sockets",
+    "statecast_mqtt_connections",
+    "statecast_mqtt_bytes_in_flight",
+    "statecast_mqtt_partial_bytes",
+    "statecast_mqtt_subscriptions",
+    "statecast_mqtt_router_links",
+    "statecast_devices_active",
+];
 
 /// A running service. Killed, with its database, when dropped.
 pub struct Service {
@@ -87,6 +98,26 @@ impl Service {
     /// Never: the service printed it as an address.
     pub fn mqtt_port(&self) -> u16 {
         self.mqtt.rsplit(':').next().and_then(|port| port.parse().ok()).expect("an address has a port")
+    }
+
+    /// Waits until nothing is left of its clients, which must be gone: no sockets, connections and subscriptions, no
+    /// bytes in flight or half sent, no device with anything to do.
+    ///
+    /// # Errors
+    /// When something is left; says what.
+    pub async fn at_rest(&self) -> Result<()> {
+        let left = std::sync::Mutex::new(Vec::new());
+        let look = || async {
+            let text = self.api().get("/metrics").await.ok()?.text().await.ok()?;
+            let values: Vec<(&str, &str)> = text.lines().filter_map(|line| line.split_once(' ')).collect();
+            let is_zero = |name: &str| values.contains(&(name, "0"));
+            let held: Vec<&str> = HELD.into_iter().filter(|name| !is_zero(name)).collect();
+            let rests = held.is_empty();
+            *left.lock().ok()? = held;
+            rests.then_some(())
+        };
+        let rests = wait::until("nothing is left of the clients", look).await;
+        rests.with_context(|| format!("still more than 0: {:?}", left.lock().as_deref()))
     }
 
     /// `kill -9`.

@@ -4,35 +4,30 @@
 //! give it positions and commit it on a connection of their own.
 //! *Guarantee*: a verdict is given only when the fate of the batch is known. Positions rise in the order in which
 //! batches are taken, and the feed releases them in that order, whichever lane is done first.
-//! *Bound*: a batch has `BATCH_ROWS_MAX` rows and `BATCH_BYTES_MAX` bytes at most; units wait in a bounded channel.
+//! *Fairness*: what nobody waits for, connections that open and close, doesn't stand in front of what devices wait
+//! for: it takes one lane and small batches of its own, and a little room in those of others, so that it goes on too.
+//! *Bound*: a batch is bounded in rows and bytes (see `intake`); units wait in bounded channels.
 //! *Outage*: a lane waits inside the store until the database is back; nothing is dropped.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::time::Duration;
 
 use statecast_state::{Change, DeviceKey, Position};
-use statecast_store::{Batch, DeadLetter, Fenced, Outcome, Owner};
-use tokio::sync::{Mutex, mpsc, oneshot};
-use tokio::time::{Instant, timeout_at};
+use statecast_store::{DeadLetter, Fenced, Outcome, Owner};
+use tokio::sync::{Mutex, Semaphore, mpsc, oneshot};
 use tokio_util::task::TaskTracker;
 use tracing::error;
 
 use crate::Feed;
 use crate::cache::{document_footprint, footprint};
+use intake::{Intake, Unit, Work};
+
+mod intake;
 
 /// Batches in flight at most, each on a connection of its own.
 const LANES: usize = 3;
-/// Rows of a batch at most.
-const BATCH_ROWS_MAX: usize = 1_000;
-/// Estimated bytes of a batch at most.
-const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
-/// While another batch is in flight, a lane gathers until it has this many rows ...
-const GATHER_ROWS: usize = 200;
-/// ... or this time has passed.
-const GATHER_TIME: Duration = Duration::from_millis(3);
-/// Units that may wait in the channel.
+/// Units that may wait in each channel.
 const QUEUE_MAX: usize = 8_192;
 
 /// What became of a unit.
@@ -46,24 +41,6 @@ pub enum Verdict {
     Poison(String),
 }
 
-/// The changes of one device, to be committed together.
-struct Unit {
-    changes: Vec<Change>,
-    dead_letters: Vec<DeadLetter>,
-    verdict: oneshot::Sender<Verdict>,
-}
-
-impl Unit {
-    fn rows(&self) -> usize {
-        self.changes.len() + self.dead_letters.len()
-    }
-
-    fn bytes(&self) -> usize {
-        let dead: usize = self.dead_letters.iter().map(|letter| letter.payload.len()).sum();
-        dead + self.changes.iter().map(weight).sum::<usize>()
-    }
-}
-
 /// About how many bytes a change takes in memory. The twin before it is the twin after the change before.
 pub fn weight(change: &Change) -> usize {
     let twin = change.after.as_deref().map_or(0, footprint);
@@ -75,18 +52,22 @@ pub fn weight(change: &Change) -> usize {
 #[derive(Clone)]
 pub struct Committer {
     units: mpsc::Sender<Unit>,
+    quiet: mpsc::Sender<Unit>,
     horizon: Arc<AtomicU64>,
 }
 
 impl Committer {
     /// Starts the lanes.
     pub fn start(owner: &Arc<Owner>, feed: &Feed, tasks: &TaskTracker) -> Self {
-        let (sender, receiver) = mpsc::channel(QUEUE_MAX);
+        let (units, receiver) = mpsc::channel(QUEUE_MAX);
+        let (quiet, quiet_receiver) = mpsc::channel(QUEUE_MAX);
         let in_flight = Arc::new(AtomicUsize::new(0));
         let last = feed.watermark();
         let horizon = Arc::new(AtomicU64::new(last.0));
         let intake = Intake {
             receiver,
+            quiet: quiet_receiver,
+            quiet_turn: Arc::new(Semaphore::new(1)),
             next_batch: 0,
             last,
             held: None,
@@ -108,7 +89,7 @@ impl Committer {
                 }
             });
         }
-        Self { units: sender, horizon }
+        Self { units, quiet, horizon }
     }
 
     /// The last position that a change was given: everything that is acknowledged now is at or below it.
@@ -120,90 +101,10 @@ impl Committer {
     /// process no longer owns the database.
     pub async fn commit(&self, changes: Vec<Change>, dead_letters: Vec<DeadLetter>) -> Option<Verdict> {
         let (verdict, known) = oneshot::channel();
-        self.units.send(Unit { changes, dead_letters, verdict }).await.ok()?;
+        let unit = Unit { changes, dead_letters, verdict };
+        let queue = if unit.is_quiet() { &self.quiet } else { &self.units };
+        queue.send(unit).await.ok()?;
         known.await.ok()
-    }
-}
-
-/// What waits, and what the next batch is to be called. Behind a lock: one lane takes at a time.
-struct Intake {
-    receiver: mpsc::Receiver<Unit>,
-    next_batch: u64,
-    last: Position,
-    /// A unit that was taken but no longer fitted.
-    held: Option<Unit>,
-    in_flight: Arc<AtomicUsize>,
-    horizon: Arc<AtomicU64>,
-}
-
-/// A batch on its way.
-struct Work {
-    number: u64,
-    last: Position,
-    batch: Batch,
-    /// Of each unit: how many changes, and who waits.
-    units: Vec<(usize, oneshot::Sender<Verdict>)>,
-}
-
-impl Intake {
-    /// Takes the next batch; none when nothing will come any more.
-    async fn next(&mut self, owner: &Owner) -> Result<Option<Work>, Fenced> {
-        let first = match self.held.take() {
-            Some(unit) => unit,
-            None => match self.receiver.recv().await {
-                Some(unit) => unit,
-                None => return Ok(None),
-            },
-        };
-        let (mut rows, mut bytes) = (first.rows(), first.bytes());
-        let mut units = vec![first];
-        let until = Instant::now() + GATHER_TIME;
-        while rows < BATCH_ROWS_MAX && bytes < BATCH_BYTES_MAX {
-            let unit = match self.receiver.try_recv() {
-                Ok(unit) => unit,
-                Err(_) if rows >= GATHER_ROWS || self.in_flight.load(Ordering::Relaxed) == 0 => break,
-                Err(_) => match timeout_at(until, self.receiver.recv()).await {
-                    Ok(Some(unit)) => unit,
-                    Ok(None) | Err(_) => break,
-                },
-            };
-            rows += unit.rows();
-            bytes += unit.bytes();
-            if bytes > BATCH_BYTES_MAX {
-                self.held = Some(unit);
-                break;
-            }
-            units.push(unit);
-        }
-        self.in_flight.fetch_add(1, Ordering::Relaxed);
-        self.number(units, owner).await.map(Some)
-    }
-
-    /// Gives the changes their positions, in order.
-    async fn number(&mut self, units: Vec<Unit>, owner: &Owner) -> Result<Work, Fenced> {
-        let mut batch = Batch::default();
-        let mut waiting = Vec::with_capacity(units.len());
-        for unit in units {
-            waiting.push((unit.changes.len(), unit.verdict));
-            batch.changes.extend(unit.changes);
-            batch.dead_letters.extend(unit.dead_letters);
-        }
-        let count = batch.changes.len() as u64;
-        if count > 0 {
-            let mut position = owner.reserve(count).await?;
-            for change in &mut batch.changes {
-                change.position = position;
-                for push in &mut change.pushes {
-                    push.position = position;
-                }
-                self.last = position;
-                position.0 += 1;
-            }
-            self.horizon.store(self.last.0, Ordering::Release);
-        }
-        let number = self.next_batch;
-        self.next_batch += 1;
-        Ok(Work { number, last: self.last, batch, units: waiting })
     }
 }
 
@@ -220,13 +121,16 @@ impl Lane {
         loop {
             let Some(work) = self.intake.lock().await.next(&self.owner).await? else { return Ok(()) };
             let outcome = writer.commit(&work.batch).await?;
-            self.in_flight.fetch_sub(1, Ordering::Relaxed);
+            if work.quiet_turn.is_none() {
+                self.in_flight.fetch_sub(1, Ordering::Relaxed);
+            }
             self.resolve(work, outcome);
         }
     }
 
     /// Tells everyone: first those who wait for the verdict, then the feed.
     fn resolve(&self, work: Work, outcome: Outcome) {
+        drop(work.quiet_turn);
         let lost: HashSet<DeviceKey> = outcome.lost.into_iter().collect();
         let mut poison: HashMap<DeviceKey, String> = outcome.poison.into_iter().collect();
         let mut changes = work.batch.changes.into_iter();

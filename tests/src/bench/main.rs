@@ -5,8 +5,8 @@
 //! - [`machine`]: what the machine does besides
 //! - [`database`], [`raw`]: the raw limit of PostgreSQL
 //! - [`packets`], [`load`]: a load generator that costs little
-//! - [`stage`]: a service with a fleet
-//! - [`throughput`], [`latency`], [`connections`], [`burst`], [`searches`], [`pushes`]: what is measured
+//! - [`stage`], [`registered`]: a service with a fleet, and one with registered devices
+//! - [`throughput`], [`latency`], [`connections`], [`storm`], [`burst`], [`searches`], [`pushes`]: what is measured
 //! - [`results`]: what is told
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program that tells people what it measured")]
@@ -17,9 +17,11 @@ mod raw;
 mod packets;
 mod load;
 mod stage;
+mod registered;
 mod throughput;
 mod latency;
 mod connections;
+mod storm;
 mod burst;
 mod searches;
 mod pushes;
@@ -78,7 +80,7 @@ impl Pace {
 }
 
 /// What is measured when nothing is said, in this order; the first needs to be, for all that depends on it.
-const PARTS: [&str; 5] = ["throughput", "searches", "pushes", "connections", "burst"];
+const PARTS: [&str; 6] = ["throughput", "searches", "pushes", "connections", "storm", "burst"];
 
 /// For who wants to look at the service with a profiler; measures nothing.
 const FLOOD: &str = "flood";
@@ -121,6 +123,9 @@ async fn main() -> Result<()> {
     }
     if wanted("connections") {
         connections::measure(&mut results).await?;
+    }
+    if wanted("storm") {
+        storm::measure(&mut results).await?;
     }
     if wanted("burst") {
         let service = burst::measure(&pace, durable, &mut results).await?;

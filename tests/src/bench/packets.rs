@@ -16,14 +16,14 @@ pub(crate) fn device(number: usize) -> String {
     format!("bench-{number:05}")
 }
 
-/// CONNECT with a clean session and no keep-alive. An empty user name means none: with `--dev`, a client that acts
-/// for no device.
+/// CONNECT with a clean session and no keep-alive. An empty user name or password means none: with `--dev`, a client
+/// that acts for no device, and one that needs no token.
 pub(crate) fn connect(client: &str, user: &str, password: &str) -> Vec<u8> {
-    let flag = |text: &str, flag: u8| if text.is_empty() { 0 } else { flag };
-    let flags = 0x02 | flag(user, 0x80) | flag(password, 0x40);
+    let given = |text: &str, flag: u8| if text.is_empty() { 0 } else { flag };
+    let flags = 0x02 | given(user, 0x80) | given(password, 0x40);
     let mut body = vec![0, 4, b'M', b'Q', b'T', b'T', 4, flags, 0, 0];
     text(&mut body, client);
-    for login in [user, password].into_iter().filter(|login| !login.is_empty()) {
+    for login in [user, password].into_iter().filter(|text| !text.is_empty()) {
         text(&mut body, login);
     }
     packet(0x10, &body)

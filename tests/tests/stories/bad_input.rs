@@ -67,7 +67,8 @@ async fn what_cannot_be_applied_is_acknowledged_and_kept() -> Result<()> {
         let twin = api.json(&format!("/v1/devices/{device}")).await?;
         ensure!(twin["reported"] == json!({ "fine": true }), "{twin}");
     }
-    neighbour.unharmed().await
+    neighbour.unharmed().await?;
+    service.at_rest().await
 }
 
 #[tokio::test(flavor = "multi_thread")]

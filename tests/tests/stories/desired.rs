@@ -109,7 +109,8 @@ async fn a_device_that_was_away_gets_the_newest_only() -> Result<()> {
     for wire in [&mut one, &mut two] {
         ensure!(told(wire).await?["desired"] == json!({ "level": 6 }));
     }
-    Ok(())
+    drop((one, two));
+    service.at_rest().await
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -131,6 +131,7 @@ async fn who_writes_finds_it_and_what_is_removed_is_gone() -> Result<()> {
     fleet.under_way().await?;
     try_join_all((0..8).map(|writer| writes_and_finds(&api, writer))).await?;
     fleet.finish().await?;
+    service.at_rest().await?;
     index_agrees(&service, 500).await
 }
 

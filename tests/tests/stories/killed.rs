@@ -38,5 +38,6 @@ async fn twenty_kills_lose_nothing() -> Result<()> {
     let tally = fleet.finish().await?;
     ensure!(tally.redelivered > 0, "no kill hit a message on its way: this proves nothing");
     ensure!(tally.acked > 5_000, "too little was published to prove anything: {tally:?}");
+    service.at_rest().await?;
     index_agrees(&service, DEVICES).await
 }

@@ -104,5 +104,6 @@ async fn what_is_older_changes_nothing_that_is_newer() -> Result<()> {
     ensure!(stale == [false, false, true, false], "{history:?}");
     let last = states(&history)[3];
     ensure!(last["device_time"].is_null(), "a clock an hour ahead isn't believed: {last}");
-    Ok(())
+    drop(wire);
+    service.at_rest().await
 }

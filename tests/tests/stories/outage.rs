@@ -53,6 +53,8 @@ async fn a_database_that_hangs_is_waited_for() -> Result<()> {
         history.iter().any(|entry| entry["kind"] == "presence" && entry["patch"]["online"] == false);
     ensure!(!offline, "it was there all the time: {history:?}");
     fleet.finish().await?;
+    drop(patient);
+    service.at_rest().await?;
     index_agrees(&service, 501).await
 }
 
@@ -98,6 +100,7 @@ async fn a_database_that_is_killed_is_started_again() -> Result<()> {
         ensure!(service.postgres_pid()? != killed && !alive(killed), "it is another one now");
     }
     fleet.finish().await?;
+    service.at_rest().await?;
     index_agrees(&service, 500).await?;
 
     // Whoever starts it, stops it.

@@ -57,6 +57,8 @@ async fn a_takeover_is_no_absence() -> Result<()> {
         ensure!(order(&last) > order(&first), "{first} {last}");
         ensure!(is_online(&api, "lamp", false).await? == last, "the twin says the same");
         ensure!(told(&api, "lamp").await? == [false], "it became known while it was online");
+        drop(watcher);
+        service.at_rest().await?;
     }
     Ok(())
 }
@@ -87,10 +89,11 @@ async fn a_device_is_online_while_one_of_its_connections_is() -> Result<()> {
     drop(two);
     let presence = is_online(&api, "lamp", false).await?;
     ensure!(presence["reason"] == "closed", "{presence}");
-    let _three = lamp(&service, Version::V5, "three").await?;
+    let three = lamp(&service, Version::V5, "three").await?;
     is_online(&api, "lamp", true).await?;
     ensure!(told(&api, "lamp").await? == [false, true]);
-    Ok(())
+    drop(three);
+    service.at_rest().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -124,7 +127,7 @@ async fn a_restart_is_no_absence_for_who_comes_back() -> Result<()> {
     }
     told(&api, "back").await?;
     ensure!(told(&api, "gone").await? == [false, true, false]);
-    Ok(())
+    service.at_rest().await
 }
 
 #[tokio::test(flavor = "multi_thread")]

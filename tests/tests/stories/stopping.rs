@@ -37,6 +37,7 @@ async fn a_stop_under_load_is_quick_and_loses_nothing() -> Result<()> {
         ready(&service.api()).await.with_context(|| format!("round {round}"))?;
     }
     fleet.finish().await?;
+    service.at_rest().await?;
     index_agrees(&service, DEVICES).await
 }
 
