@@ -1,6 +1,7 @@
 //! Who may connect, and what a client may do: asked of whoever started the broker, once for each connection
 //! and once for each publish, will, subscription and delivery.
 
+use std::any::Any;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -18,23 +19,38 @@ pub struct Hello {
     pub user_name: Option<String>,
     /// Its password. Never logged.
     pub password: Option<Vec<u8>>,
-    /// Whom its client certificate names; none where it showed none. The certificate was verified.
-    pub certificate: Option<CertificateName>,
+    /// Its client certificate; none where it showed none.
+    pub certificate: Option<Certificate>,
 }
 
-/// Whom a verified client certificate names: its common name, or else its first DNS name.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CertificateName(Arc<str>);
+/// A client certificate that was verified.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Certificate {
+    name: Arc<str>,
+    der: Arc<[u8]>,
+}
 
-impl CertificateName {
+impl Certificate {
     /// Only for who has verified the certificate.
-    pub fn verified(name: impl Into<Arc<str>>) -> Self {
-        Self(name.into())
+    pub fn verified(name: impl Into<Arc<str>>, der: impl Into<Arc<[u8]>>) -> Self {
+        Self { name: name.into(), der: der.into() }
     }
 
-    /// The name.
-    pub fn as_str(&self) -> &str {
-        &self.0
+    /// Whom it names: its common name, or else its first DNS name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// All of it, in DER: what a fingerprint is made of.
+    pub fn der(&self) -> &[u8] {
+        &self.der
+    }
+}
+
+/// Shows whom it names.
+impl fmt::Debug for Certificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Certificate").field(&self.name).finish()
     }
 }
 
@@ -73,12 +89,18 @@ pub enum Denied {
     NotAuthorized,
     /// We can't tell at present: the client should try again later.
     Unavailable,
+    /// Too many wait to be judged: the client should try again later.
+    Busy,
 }
 
 /// Decides who may connect.
 pub trait Access: Send + Sync + 'static {
     /// Judges a CONNECT: the realm, the name and the grants of the client, or why not.
     fn connect<'a>(&'a self, hello: &'a Hello) -> BoxFuture<'a, Result<Admitted, Denied>>;
+
+    /// A client that was admitted is found by [`crate::Broker::review`] from now on. What it was admitted with may
+    /// have changed since: whoever told only the clients that could be found then has not told this one.
+    fn entered(&self, _: &Client) {}
 }
 
 /// The answer to a CONNECT that is let in.
@@ -91,8 +113,9 @@ pub struct Admitted {
     pub grants: Arc<dyn Grants>,
 }
 
-/// What one client may do. Topics and filters are valid and relative to its realm.
-pub trait Grants: Send + Sync + 'static {
+/// What one client may do. Topics and filters are valid and relative to its realm. The answers may change while the
+/// client is connected. Whoever made them may look at them again, see [`crate::Broker::review`].
+pub trait Grants: Any + Send + Sync {
     /// May it publish to this topic (or have its will published there)?
     fn may_publish(&self, topic: &str) -> bool;
     /// May it subscribe with this filter?

@@ -25,7 +25,7 @@ use crate::tls::Certificates;
 use crate::tree::{Found, Subscriber, Tree};
 use crate::wills::Wills;
 use crate::wire::Wire;
-use crate::{Access, CertificateName, Config, Delivery, Publication, Sessions, listener};
+use crate::{Access, Certificate, Client, Config, Delivery, Publication, Sessions, listener};
 
 /// How long connections may take to close once an orderly stop ran out of time.
 const ABANDONED_DEADLINE: Duration = Duration::from_secs(1);
@@ -117,7 +117,7 @@ impl Broker {
         &self,
         stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
         peer: SocketAddr,
-        certificate: Option<CertificateName>,
+        certificate: Option<Certificate>,
     ) {
         listener::adopt(&self.0, Wire::pipe(stream), peer, certificate);
     }
@@ -147,6 +147,19 @@ impl Broker {
         let peers = self.0.registry.named(realm, name);
         peers.iter().for_each(|peer| peer.end(Ending::Administrative));
         peers.len()
+    }
+
+    /// Looks at all connections that act for a name, e.g. after its credentials changed, and ends those that
+    /// aren't to be kept, as [`Broker::disconnect`] does. Returns how many.
+    pub fn review(&self, realm: &str, name: &str, keep: impl Fn(&Client) -> bool) -> usize {
+        let peers = self.0.registry.named(realm, name);
+        let ended = peers.iter().filter(|peer| !keep(&peer.client));
+        ended.map(|peer| peer.end(Ending::Administrative)).count()
+    }
+
+    /// Who is connected.
+    pub fn clients(&self) -> Vec<Arc<Client>> {
+        self.0.registry.all().iter().map(|peer| Arc::clone(&peer.client)).collect()
     }
 
     /// Ends all connections that act for a name, and all its sessions: nothing that waited for it is kept when this

@@ -49,7 +49,7 @@ mod ending;
 mod held;
 mod meters;
 
-pub use access::{Access, Admitted, CertificateName, Client, Denied, Grants, Hello};
+pub use access::{Access, Admitted, Certificate, Client, Denied, Grants, Hello};
 pub use broker::Broker;
 pub use config::Config;
 pub use delivery::{Delivery, Event, QoS, Receipt, Refused};

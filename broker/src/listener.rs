@@ -12,7 +12,7 @@ use crate::broker::Hub;
 use crate::connection::{self, Arrival};
 use crate::tls::{self, Certificates};
 use crate::wire::Wire;
-use crate::{CertificateName, meters};
+use crate::{Certificate, meters};
 
 /// Connections that the kernel may hold until they are accepted.
 const BACKLOG: u32 = 4096;
@@ -68,7 +68,7 @@ pub(crate) async fn accept(hub: Arc<Hub>, listener: TcpListener, tls: Option<Arc
 }
 
 /// Serves a connection that somebody else accepted.
-pub(crate) fn adopt(hub: &Arc<Hub>, stream: Wire, address: SocketAddr, certificate: Option<CertificateName>) {
+pub(crate) fn adopt(hub: &Arc<Hub>, stream: Wire, address: SocketAddr, certificate: Option<Certificate>) {
     let Some(ticket) = hub.arrivals.admit(address.ip(), Instant::now()) else { return };
     let arrival = Arrival { stream, address, certificate, ticket };
     hub.tasks.spawn(connection::serve(Arc::clone(hub), arrival));

@@ -21,7 +21,7 @@ use super::rejected::Rejected;
 use super::seat::Seat;
 use super::strict;
 use super::wish::Wish;
-use crate::access::CertificateName;
+use crate::access::Certificate;
 use crate::broker::Hub;
 use crate::ending::Ending;
 use crate::limits::Limit;
@@ -52,7 +52,7 @@ pub(super) async fn greet(
     hub: &Arc<Hub>,
     stream: &mut Wire,
     address: SocketAddr,
-    certificate: Option<CertificateName>,
+    certificate: Option<Certificate>,
     refused: Option<Limit>,
 ) -> Option<Welcome> {
     let deadline = Instant::now() + hub.config.connect_timeout;
@@ -170,7 +170,7 @@ fn says_v5(input: &[u8]) -> bool {
 }
 
 /// What is shown to whoever decides.
-fn hello(wish: &Wish, address: SocketAddr, certificate: Option<CertificateName>) -> Hello {
+fn hello(wish: &Wish, address: SocketAddr, certificate: Option<Certificate>) -> Hello {
     Hello {
         peer: address,
         client_id: wish.client_id.clone(),
@@ -263,6 +263,7 @@ async fn take_seat(
         return Err(Rejected::over(Limit::Connections));
     };
     let mut seat = Seat::new(Arc::clone(hub), peer, predecessor);
+    hub.access.entered(&seat.peer().client);
     let entered = async {
         seat.predecessor_gone().await;
         hub.wills.back(&seat.peer().client, wish.starts_anew);

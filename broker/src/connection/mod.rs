@@ -57,7 +57,7 @@ use self::room::Room;
 use self::seat::Seat;
 use self::subscribe::{Filtered, Subscribed, Unsubscribed};
 use self::wish::Will;
-use crate::access::CertificateName;
+use crate::access::Certificate;
 use crate::broker::Hub;
 use crate::ending::Ending;
 use crate::limits::{Pace, Ticket};
@@ -73,8 +73,8 @@ pub(crate) struct Arrival {
     pub(crate) stream: Wire,
     /// Where it comes from.
     pub(crate) address: SocketAddr,
-    /// Whom its certificate names, if it showed one.
-    pub(crate) certificate: Option<CertificateName>,
+    /// Its certificate, if it showed one.
+    pub(crate) certificate: Option<Certificate>,
     /// Its place among the open sockets.
     pub(crate) ticket: Ticket,
 }

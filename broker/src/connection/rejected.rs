@@ -27,6 +27,7 @@ impl From<Denied> for Rejected {
             Denied::Credentials => ConnectReasonCode::BadUserNameOrPassword,
             Denied::NotAuthorized => ConnectReasonCode::NotAuthorized,
             Denied::Unavailable => ConnectReasonCode::ServerUnavailable,
+            Denied::Busy => ConnectReasonCode::ServerBusy,
         })
     }
 }

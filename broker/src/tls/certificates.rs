@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use rustls::crypto::ring;
-use rustls::pki_types::pem::{self, PemObject as _};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::pem::{self, PemObject};
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 
@@ -90,7 +90,8 @@ impl Certificates {
 }
 
 fn stamps(settings: &Tls) -> Vec<Option<Stamp>> {
-    let files = [Some(&settings.certificate), Some(&settings.key), settings.client_ca.as_ref()];
+    let (ca, crl) = (settings.client_ca.as_ref(), settings.client_crl.as_ref());
+    let files = [Some(&settings.certificate), Some(&settings.key), ca, crl];
     let stamp = |path: &Path| {
         let found = fs::metadata(path).ok()?;
         Some((found.dev(), found.ino(), found.len(), found.mtime(), found.mtime_nsec()))
@@ -99,7 +100,7 @@ fn stamps(settings: &Tls) -> Vec<Option<Stamp>> {
 }
 
 fn load(settings: &Tls) -> io::Result<Arc<ServerConfig>> {
-    let certificate = certificates(&settings.certificate)?;
+    let certificate = all::<CertificateDer<'static>>(&settings.certificate)?;
     let key = PrivateKeyDer::from_pem_file(&settings.key).map_err(|error| unusable(&settings.key, &error))?;
     let provider = Arc::new(ring::default_provider());
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
@@ -108,10 +109,16 @@ fn load(settings: &Tls) -> io::Result<Arc<ServerConfig>> {
     let builder = match &settings.client_ca {
         Some(path) => {
             let mut roots = RootCertStore::empty();
-            for root in certificates(path)? {
+            for root in all::<CertificateDer<'static>>(path)? {
                 roots.add(root).map_err(|error| unusable(path, &error))?;
             }
-            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+            let mut verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+            if let Some(path) = &settings.client_crl {
+                // Of those between the device and the root nobody is asked: few publish such a list.
+                verifier = verifier
+                    .with_crls(all::<CertificateRevocationListDer<'static>>(path)?)
+                    .only_check_end_entity_revocation();
+            }
             let verifier =
                 if settings.require_client_certificate { verifier } else { verifier.allow_unauthenticated() };
             builder.with_client_cert_verifier(verifier.build().map_err(|error| unusable(path, &error))?)
@@ -128,11 +135,11 @@ fn load(settings: &Tls) -> io::Result<Arc<ServerConfig>> {
     Ok(Arc::new(config))
 }
 
-/// All certificates of a file, at least one.
-fn certificates(path: &Path) -> io::Result<Vec<CertificateDer<'static>>> {
-    let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, pem::Error>>);
+/// All of a kind in a file, at least one.
+fn all<T: PemObject>(path: &Path) -> io::Result<Vec<T>> {
+    let read = T::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, pem::Error>>);
     let found = read.map_err(|error| unusable(path, &error))?;
-    if found.is_empty() { Err(unusable(path, &"no certificate in it")) } else { Ok(found) }
+    if found.is_empty() { Err(unusable(path, &"nothing of its kind in it")) } else { Ok(found) }
 }
 
 fn unusable(path: &Path, why: &dyn std::fmt::Display) -> io::Error {

@@ -17,7 +17,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
 pub(crate) use self::certificates::Certificates;
-use crate::CertificateName;
+use crate::Certificate;
 use crate::broker::Hub;
 use crate::connection::Arrival;
 use crate::limits::Ticket;
@@ -39,6 +39,9 @@ pub struct Tls {
     pub key: PathBuf,
     /// Who signs the certificates of clients, one or more; none if clients show none.
     pub client_ca: Option<PathBuf>,
+    /// Lists of certificates that were revoked, one of each who signs in `client_ca`, signed by them; none if nobody
+    /// is asked. Takes effect at the next handshake.
+    pub client_crl: Option<PathBuf>,
     /// Must a client show a certificate? Needs `client_ca`.
     pub require_client_certificate: bool,
     /// How long a handshake may take.
@@ -67,7 +70,7 @@ pub(crate) async fn arrive(
             }
             Some(shown) => match name::of(shown) {
                 Some(name) => {
-                    let certificate = Some(CertificateName::verified(name));
+                    let certificate = Some(Certificate::verified(name, shown.as_ref()));
                     return Some(Arrival { stream: Wire::pipe(stream), address, certificate, ticket });
                 }
                 None => "a client certificate without a name".to_owned(),

@@ -7,7 +7,8 @@ use crate::support::*;
 #[tokio::test]
 async fn refusals_have_the_right_code() {
     let door = Door::open(config()).await;
-    for (password, old, new) in [("wrong", 4, 0x86), ("banned", 5, 0x87), ("later", 3, 0x88)] {
+    let cases = [("wrong", 4, 0x86), ("banned", 5, 0x87), ("later", 3, 0x88), ("crowd", 3, 0x89)];
+    for (password, old, new) in cases {
         for (v5, code) in [(false, old), (true, new)] {
             let mut raw = Raw::new(&door.broker).await;
             let connack = raw.try_connect(Connect { v5, password, ..Connect::default() }).await;
@@ -66,6 +67,25 @@ async fn a_new_connection_takes_over() {
     other.connect(Connect { id: "same", name: "elsewhere:x", ..Connect::default() }).await;
     new.nothing_came().await;
     assert_eq!(door.broker.connections(), 2);
+}
+
+#[tokio::test]
+async fn a_review_ends_only_who_is_not_kept() {
+    let door = Door::open(config()).await;
+    let connect = async |name: &str, id: &str| {
+        let mut raw = Raw::new(&door.broker).await;
+        raw.connect(Connect { id, name, v5: true, ..Connect::default() }).await;
+        raw
+    };
+    let (mut first, mut second) = (connect("d", "first").await, connect("d", "second").await);
+    let (mut other, mut elsewhere) = (connect("e", "other").await, connect("elsewhere:d", "first").await);
+    assert_eq!(*door.house.entered.lock(), ["first", "second", "other", "first"]);
+    assert_eq!(door.broker.clients().len(), 4);
+    assert_eq!(door.broker.review("r", "d", |client| &*client.client_id != "first"), 1);
+    first.ended(Some(0x98)).await;
+    for kept in [&mut second, &mut other, &mut elsewhere] {
+        kept.nothing_came().await;
+    }
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use statecast_broker::{
-    Access, Admitted, Batch, Broker, CertificateName, Client, Config, Delivery, Denied, Event, Grants, Held,
+    Access, Admitted, Batch, Broker, Certificate, Client, Config, Delivery, Denied, Event, Grants, Held,
     Hello, Kept, NotWritten, Publication, QoS, Receipt, Sessions,
 };
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
@@ -57,8 +57,10 @@ pub struct Door {
 pub struct House {
     /// What a new subscriber sees first.
     pub first: Mutex<Vec<Publication>>,
-    /// Whom the certificate of the last one named.
-    pub certificate: Mutex<Option<CertificateName>>,
+    /// The certificate of the last one.
+    pub certificate: Mutex<Option<Certificate>>,
+    /// Who was told to be found.
+    pub entered: Mutex<Vec<String>>,
     /// Nobody may be sent anything any more.
     pub revoked: Arc<AtomicBool>,
     /// Filters with this in them are nobody's any more.
@@ -97,6 +99,7 @@ impl Access for House {
                 Some(b"wrong") => Err(Denied::Credentials),
                 Some(b"banned") => Err(Denied::NotAuthorized),
                 Some(b"later") => Err(Denied::Unavailable),
+                Some(b"crowd") => Err(Denied::Busy),
                 Some(b"panic") => panic!("on purpose"),
                 _ => Ok(Admitted {
                     realm: realm.into(),
@@ -106,6 +109,10 @@ impl Access for House {
             }
         }
         .boxed()
+    }
+
+    fn entered(&self, client: &Client) {
+        self.entered.lock().push(client.client_id.to_string());
     }
 }
 

@@ -4,12 +4,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType, IsCa, Issuer, KeyIdMethod,
+    KeyPair, RevokedCertParams, SerialNumber, date_time_ymd,
+};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion, version};
 use statecast_broker::{Broker, Config, Tls};
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -38,10 +41,34 @@ impl Authority {
     }
 
     fn sign(&self, common: Option<&str>, dns: &[&str]) -> Signed {
+        self.sign_numbered(common, dns, None)
+    }
+
+    /// A list of what it doesn't stand for any more, as PEM.
+    fn revoke(&self, serials: &[u64]) -> String {
+        let revoked = |serial: &u64| RevokedCertParams {
+            serial_number: SerialNumber::from(*serial),
+            revocation_time: date_time_ymd(2026, 1, 1),
+            reason_code: None,
+            invalidity_date: None,
+        };
+        let list = CertificateRevocationListParams {
+            this_update: date_time_ymd(2026, 1, 1),
+            next_update: date_time_ymd(2100, 1, 1),
+            crl_number: SerialNumber::from(1),
+            issuing_distribution_point: None,
+            revoked_certs: serials.iter().map(revoked).collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        list.signed_by(&self.issuer).unwrap().pem().unwrap()
+    }
+
+    fn sign_numbered(&self, common: Option<&str>, dns: &[&str], serial: Option<u64>) -> Signed {
         let key = KeyPair::generate().unwrap();
         let dns: Vec<String> = dns.iter().map(|&name| name.to_owned()).collect();
         let mut params = CertificateParams::new(dns).unwrap();
         params.distinguished_name = Default::default();
+        params.serial_number = serial.map(SerialNumber::from);
         if let Some(common) = common {
             params.distinguished_name.push(DnType::CommonName, common);
         }
@@ -76,6 +103,7 @@ impl Files {
             certificate: self.path("server.pem"),
             key: self.path("server.key"),
             client_ca: Some(self.path("clients.pem")),
+            client_crl: None,
             require_client_certificate: required,
             handshake_timeout: Duration::from_secs(2),
         };
@@ -147,7 +175,7 @@ async fn a_certificate_says_who_it_is() {
         let mut raw = Raw::over(dial(&door.broker, &authority, Some(&own), &BOTH).await.unwrap());
         raw.connect(Connect { id: name, ..Connect::default() }).await;
         assert_eq!(
-            door.house.certificate.lock().as_ref().map(|name| name.as_str().to_owned()),
+            door.house.certificate.lock().as_ref().map(|shown| shown.name().to_owned()),
             Some(name.into())
         );
     }
@@ -163,6 +191,34 @@ async fn a_certificate_says_who_it_is() {
     }
     until("only the good ones are left", || door.broker.connections() <= 2).await;
     assert!(dial(&door.broker, &clients, None, &BOTH).await.is_err(), "the client trusts another");
+}
+
+#[tokio::test]
+async fn a_certificate_that_was_revoked_opens_nothing() {
+    let authority = Authority::new();
+    let files = Files::new(&authority.sign(None, &["localhost"]), &authority);
+    std::fs::write(files.path("revoked.pem"), authority.revoke(&[5])).unwrap();
+    let mut config = files.config(true);
+    config.tls.as_mut().unwrap().client_crl = Some(files.path("revoked.pem"));
+    let door = Door::open(config).await;
+    let (good, bad) =
+        (authority.sign_numbered(Some("a"), &[], Some(4)), authority.sign_numbered(Some("b"), &[], Some(5)));
+    let lets_in = async |own: &Signed, id: &str| {
+        let Ok(stream) = dial(&door.broker, &authority, Some(own), &BOTH).await else { return false };
+        let mut raw = Raw::over(stream);
+        // With TLS 1.3 the client learns of it when it reads.
+        let hello = connect_packet(&Connect { id, ..Connect::default() });
+        raw.stream.write_all(&hello).await.is_ok() && raw.try_packet().await.is_some()
+    };
+    assert!(lets_in(&good, "a").await && !lets_in(&bad, "b").await);
+    // The list is read again when it changes.
+    std::fs::write(files.path("revoked.pem"), authority.revoke(&[4, 5])).unwrap();
+    soon("the new list is in force", async {
+        while lets_in(&good, "a").await {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info};
 
-use crate::access::Credentials;
+use crate::access::{self, Gate};
 use crate::config::{Config, Mqtt};
 use crate::http::{self, Http};
 use crate::outbox::Outbox;
@@ -123,6 +123,10 @@ impl Application {
         let feed = flow.feed().clone();
         let began_at = feed.watermark();
 
+        let names = config.mqtt.tls.as_ref().is_some_and(|tls| tls.certificate_names);
+        let gate = Gate::open(store.clone(), &config.passwords, names, config.dev).await?;
+        let gate = Arc::new(gate);
+
         let (followers, stop_followers) = (TaskTracker::new(), CancellationToken::new());
         let truth = Arc::new(Truth::new(store.clone(), feed.clone()));
         let search = Search::open(&config.data_dir.join("index"), statecast_search::Settings::default())
@@ -143,12 +147,11 @@ impl Application {
         let pushes = Dispatcher::start(outbox, push_settings, wake.clone(), stop_followers.clone())?;
 
         let (sender, deliveries) = mpsc::channel(DELIVERIES_MAX);
-        let access = Arc::new(Credentials::new(store.clone(), config.dev));
         let sessions = Arc::new(DurableSessions::new(store.clone(), &owner));
         let listener = TcpListener::bind(config.http.listen)
             .await
             .with_context(|| format!("listen for HTTP on {}", config.http.listen))?;
-        let broker = Broker::start(config.mqtt.for_broker(), access, sessions, sender)
+        let broker = Broker::start(config.mqtt.for_broker(), gate.clone(), sessions, sender)
             .await
             .with_context(|| listening(&config.mqtt))?;
         let (dispatch, stop_dispatch) = (TaskTracker::new(), CancellationToken::new());
@@ -163,6 +166,13 @@ impl Application {
                 stop.run_until_cancelled(flow.keep_time()).await;
             }
         });
+        // With --dev nobody is let in for what could be taken away.
+        if !config.dev {
+            let (review, stop) = (access::review::run(gate.clone(), broker.clone()), stop_followers.clone());
+            followers.spawn(async move {
+                stop.run_until_cancelled(Box::pin(review)).await;
+            });
+        }
         followers.spawn({
             let house = housekeeping::run(store.clone(), config.retention.clone());
             let stop = stop_followers.clone();
@@ -185,7 +195,7 @@ impl Application {
                 broker: broker.clone(),
                 rulebook,
                 metrics,
-                dev: config.dev,
+                gate,
                 allow_private_addresses: allow_private,
                 gates: http::Gates::default(),
                 stop: stop_http.clone(),

@@ -15,6 +15,7 @@ mod tls;
 
 pub use self::mqtt::Mqtt;
 pub use self::tls::MqttTls;
+use crate::access::passwords;
 
 /// What the names of our environment variables begin with.
 const PREFIX: &str = "STATECAST__";
@@ -32,6 +33,8 @@ pub struct Config {
     pub mqtt: Mqtt,
     /// The HTTP side.
     pub http: Http,
+    /// How the passwords of devices are hashed.
+    pub passwords: passwords::Settings,
     /// PostgreSQL.
     pub database: Database,
     /// Limits of what devices and people send.
@@ -111,6 +114,7 @@ impl Default for Config {
             dev: false,
             mqtt: Mqtt::default(),
             http: Http::default(),
+            passwords: passwords::Settings::default(),
             database: Database::default(),
             limits: Limits::default(),
             presence: Presence::default(),
@@ -182,6 +186,7 @@ impl Config {
     }
 
     fn check(&self) -> Result<()> {
+        self.passwords.hasher()?;
         let tls = self.mqtt.tls.as_ref();
         let listens = [("mqtt.listen", self.mqtt.listen), ("http.listen", self.http.listen)];
         for (key, address) in listens.into_iter().chain(tls.map(|tls| ("mqtt.tls.listen", tls.listen))) {

@@ -1,7 +1,8 @@
 //! The service: HTTP, command line, configuration; puts all together, starts and stops it.
 //!
 //! - [`config`]: what can be set, and where from
-//! - [`access`], [`sessions`], [`downlink`]: what the broker asks, and what it is told
+//! - [`access`]: who is let in, and what they may do
+//! - [`sessions`], [`downlink`]: what else the broker asks, and what it is told
 //! - [`rulebook`], [`tallies`], [`outbox`], [`source`]: glue between crates that don't know each other
 //! - [`housekeeping`]: what time brings
 //! - [`http`]: the HTTP interface and the console

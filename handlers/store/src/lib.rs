@@ -18,7 +18,9 @@
 //! - [`silent`]: devices that will have been absent for as long as a rule says
 //! - [`rules`], [`receivers`], [`outbox`]: who is to be told what
 //! - [`mqtt`]: what outlives an MQTT connection
-//! - [`dead_letters`], [`credentials`], [`usage`]: the rest
+//! - [`credentials`], [`keys`], [`policies`]: who is let in, and what they may do
+//! - [`access_feed`]: word of every change of these
+//! - [`dead_letters`], [`usage`]: the rest
 
 pub mod local;
 pub mod error;
@@ -43,17 +45,24 @@ pub mod rules;
 pub mod receivers;
 pub mod outbox;
 pub mod mqtt;
-pub mod dead_letters;
 pub mod credentials;
+pub mod keys;
+pub mod policies;
+pub mod access_feed;
+pub mod dead_letters;
 pub mod usage;
 
+pub use access_feed::AccessChange;
 pub use batch::{Batch, DeadLetter, Outcome};
+pub use credentials::{Credentials, CredentialsChange, Hash, Holder};
 pub use error::StoreError;
 pub use feed::FeedRow;
 pub use history::HistoryRow;
+pub use keys::{ApiKey, NewKey};
 pub use load::Loaded;
 pub use local::{Local, LocalError};
 pub use mqtt::MqttWriter;
 pub use owner::{Fenced, OwnError, Owner};
+pub use policies::PolicyRow;
 pub use store::{Migration, Store};
 pub use writer::Writer;

@@ -12,8 +12,8 @@ WITH gone AS (
     DELETE FROM history WHERE tenant = $1::text AND device = $2::text AND EXISTS (SELECT 1 FROM passed)
 ), without_pushes AS (
     DELETE FROM pushes WHERE tenant = $1::text AND device = $2::text AND EXISTS (SELECT 1 FROM passed)
-), without_token AS (
-    DELETE FROM device_tokens WHERE tenant = $1::text AND device = $2::text AND EXISTS (SELECT 1 FROM passed)
+), without_credentials AS (
+    DELETE FROM device_credentials WHERE tenant = $1::text AND device = $2::text AND EXISTS (SELECT 1 FROM passed)
 ), tombstone AS (
     INSERT INTO history (tenant, device, position, version, received_at, message, stale, kind, patch, inverse)
     SELECT $1::text, $2::text, $4::bigint, $5::bigint, $6::timestamptz, $7::bigint, false, 'removed', $8::jsonb, $9::jsonb

@@ -28,6 +28,9 @@ async fn a_refused_client_is_told_why() -> Result<()> {
             ("not a device id", "c", Some(("door/1", token.as_str())), credentials),
             ("an unknown key", "c", Some(("key", "sc_0000")), credentials),
             ("a token as a key", "c", Some(("key", token.as_str())), credentials),
+            ("an unknown token", "c", Some(("door-2", "0".repeat(64).leak() as &str)), credentials),
+            ("a password that it hasn't", "c", Some(("door-2", "correct horse")), credentials),
+            ("a password of nobody", "c", Some(("door-3", "correct horse")), credentials),
             ("a long client id", long.as_str(), door(&token), id),
         ];
         for (what, client_id, login, expected) in cases {

@@ -2,12 +2,16 @@
 
 use std::fs;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use futures::{SinkExt as _, StreamExt as _};
 use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair};
+use reqwest::Method;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 use serde_json::json;
-use statecast_tests::Service;
+use sha2::{Digest as _, Sha256};
 use statecast_tests::command::{Ran, run};
+use statecast_tests::{Api, Service};
 use tempfile::TempDir;
 use tokio_tungstenite::connect_async;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
@@ -38,6 +42,20 @@ fn certificates(names: &[&str]) -> Result<TempDir> {
     Ok(dir)
 }
 
+fn file(dir: &TempDir, name: &str) -> String {
+    dir.path().join(name).display().to_string()
+}
+
+/// MQTT over TLS with the certificates of a directory.
+fn tls_settings(dir: &TempDir) -> String {
+    format!(
+        "[mqtt.tls]\nlisten = \"127.0.0.1:0\"\ncertificate = \"{}\"\nkey = \"{}\"\nclient_ca = \"{}\"\n",
+        file(dir, "server.pem"),
+        file(dir, "server.key"),
+        file(dir, "ca.pem"),
+    )
+}
+
 /// `mosquitto_pub` of a state of the device `pump`, over TLS.
 async fn publish(service: &Service, ca: &str, args: &[&str]) -> Result<Ran> {
     let address = service.mqtts.as_deref().context("TLS is on")?;
@@ -49,14 +67,8 @@ async fn publish(service: &Service, ca: &str, args: &[&str]) -> Result<Ran> {
 #[tokio::test(flavor = "multi_thread")]
 async fn tls_with_tokens_and_certificates() -> Result<()> {
     let (ours, theirs) = (certificates(&["server", "pump", "unknown"])?, certificates(&["pump"])?);
-    let file = |dir: &TempDir, name: &str| dir.path().join(name).display().to_string();
     let (ca, config) = (file(&ours, "ca.pem"), file(&ours, "config.toml"));
-    let tls = format!(
-        "[mqtt.tls]\nlisten = \"127.0.0.1:0\"\ncertificate = \"{}\"\nkey = \"{}\"\nclient_ca = \"{ca}\"\n",
-        file(&ours, "server.pem"),
-        file(&ours, "server.key"),
-    );
-    fs::write(&config, tls)?;
+    fs::write(&config, tls_settings(&ours))?;
     let service = Service::start_with(&["--config", &config])?;
     let api = service.api().with_key(&service.key("default").await?);
     let token = api.register("pump").await?;
@@ -87,6 +99,53 @@ async fn tls_with_tokens_and_certificates() -> Result<()> {
     let nothing = publish(&service, &ca, &["-m", r#"{"by":"nobody"}"#]).await?;
     ensure!(nothing.code != Some(0), "no token and no certificate: {nothing:?}");
     ensure!(api.json("/v1/devices/pump").await?["reported"] == json!({ "by": "certificate" }));
+    Ok(())
+}
+
+/// SHA-256 of a certificate, as it is bound to a device.
+fn fingerprint(dir: &TempDir, name: &str) -> Result<String> {
+    let pem = fs::read(dir.path().join(format!("{name}.pem")))?;
+    let der = CertificateDer::from_pem_slice(&pem).map_err(|_| anyhow!("no certificate {name}"))?;
+    Ok(Sha256::digest(&der).iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn certificates_are_bound_to_devices_of_any_tenant() -> Result<()> {
+    let dir = certificates(&["server", "pump", "second"])?;
+    let (ca, config) = (file(&dir, "ca.pem"), file(&dir, "config.toml"));
+    fs::write(&config, tls_settings(&dir))?;
+    let service = Service::start_with(&["--config", &config])?;
+    let default = service.api().with_key(&service.key("default").await?);
+    let acme = service.api().with_key(&service.key("acme").await?);
+    for api in [&default, &acme] {
+        api.register("pump").await?;
+    }
+    let bind = async |api: &Api, certificates: &[String]| {
+        let body = json!({ "certificates": certificates });
+        api.call(Method::PATCH, "/v1/devices/pump/credentials", &body).await
+    };
+    let shows = async |name: &str, user: &[&str]| -> Result<bool> {
+        let (certificate, key) = (file(&dir, &format!("{name}.pem")), file(&dir, &format!("{name}.key")));
+        let args = [&["--cert", &certificate, "--key", &key, "-m", "{}"], user].concat();
+        Ok(publish(&service, &ca, &args).await?.code == Some(0))
+    };
+    let (pump, second) = (fingerprint(&dir, "pump")?, fingerprint(&dir, "second")?);
+    let theirs = ["-u", "acme/pump"];
+    ensure!(shows("pump", &[]).await?, "it names the device of the default tenant");
+    ensure!(!shows("pump", &theirs).await?, "a name isn't enough for another tenant");
+    bind(&acme, std::slice::from_ref(&second)).await?;
+    ensure!(shows("second", &theirs).await? && !shows("pump", &theirs).await?);
+    ensure!(!shows("second", &[]).await? && !shows("second", &["-u", "pump"]).await?, "there it isn't bound");
+    ensure!(shows("pump", &[]).await?, "what another tenant binds changes nothing");
+
+    // Bound, the device takes no other certificate, whatever that names.
+    bind(&default, std::slice::from_ref(&second)).await?;
+    ensure!(!shows("pump", &[]).await? && shows("second", &["-u", "pump"]).await?);
+    bind(&default, &[pump, second]).await?;
+    ensure!(shows("pump", &[]).await?);
+    // A device that is gone takes none.
+    default.send(Method::DELETE, "/v1/devices/pump", &json!(null)).await?;
+    ensure!(!shows("pump", &[]).await?);
     Ok(())
 }
 

@@ -52,6 +52,21 @@ enum DeviceCommand {
         /// Its id
         id: String,
     },
+    /// Set the password of a device, which is read from the standard input
+    Password {
+        /// Its id
+        id: String,
+        /// Take it away instead
+        #[arg(long)]
+        remove: bool,
+    },
+    /// Say which policy holds for a device
+    Policy {
+        /// Its id
+        id: String,
+        /// The name of the policy
+        policy: String,
+    },
     /// Register the devices of a file: a line each, `id` or `{"id":"…","tags":{…}}`; prints `id token`
     Import {
         /// The file
@@ -147,6 +162,13 @@ pub(super) async fn device(args: DeviceArgs, config: &Config) -> Result<()> {
         DeviceCommand::Show { id } => {
             let twin = client.json(client.request(Method::GET, &format!("devices/{id}"))).await?;
             say(&serde_json::to_string_pretty(&twin)?)
+        }
+        DeviceCommand::Password { id, remove } => {
+            let password = if remove { None } else { Some(password()?) };
+            client.change_credentials(&id, &json!({ "password": password })).await
+        }
+        DeviceCommand::Policy { id, policy } => {
+            client.change_credentials(&id, &json!({ "policy": policy })).await
         }
         DeviceCommand::Import { file } => {
             let text = std::fs::read_to_string(&file).with_context(|| format!("read {}", file.display()))?;
@@ -250,6 +272,13 @@ pub(super) async fn index(args: IndexArgs, config: &Config) -> Result<()> {
     }
 }
 
+/// A line of the standard input: as an argument, others could see it.
+fn password() -> Result<String> {
+    let mut line = String::new();
+    std::io::stdin().read_line(&mut line).context("read the password")?;
+    Ok(line.trim_end_matches(['\r', '\n']).to_owned())
+}
+
 /// A line for people: id, and what was reported.
 fn line(twin: &Value) -> String {
     let online = if twin["presence"]["online"] == true { "online " } else { "offline" };
@@ -290,6 +319,12 @@ impl Client {
         let request = self.request(Method::PUT, &format!("devices/{id}")).json(&json!({ "tags": tags }));
         let registered = self.json(request).await?;
         Ok(registered["token"].as_str().unwrap_or("(keeps its token)").to_owned())
+    }
+
+    async fn change_credentials(&self, id: &str, change: &Value) -> Result<()> {
+        let path = format!("devices/{id}/credentials");
+        let known = self.json(self.request(Method::PATCH, &path).json(change)).await?;
+        say(&serde_json::to_string_pretty(&known)?)
     }
 
     async fn json(&self, request: RequestBuilder) -> Result<Value> {

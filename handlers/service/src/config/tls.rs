@@ -22,6 +22,11 @@ pub struct MqttTls {
     /// File with the certificates of those who sign the certificates of devices; without it, devices show none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_ca: Option<PathBuf>,
+    /// File with lists of certificates that were revoked, one of each of those; counts from the next handshake on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_crl: Option<PathBuf>,
+    /// A certificate that isn't bound to a device counts for the one of the tenant `default` that it names.
+    pub certificate_names: bool,
     /// Only who shows a certificate is let in on this address.
     pub require_client_certificate: bool,
     /// Seconds that a handshake may take.
@@ -35,6 +40,8 @@ impl Default for MqttTls {
             certificate: PathBuf::new(),
             key: PathBuf::new(),
             client_ca: None,
+            client_crl: None,
+            certificate_names: true,
             require_client_certificate: false,
             handshake_timeout_s: 10,
         }
@@ -47,6 +54,10 @@ impl MqttTls {
         for (key, path) in [("certificate", &self.certificate), ("key", &self.key)] {
             ensure!(!path.as_os_str().is_empty(), "mqtt.tls.{key} isn't set: TLS needs the file");
         }
+        ensure!(
+            self.client_crl.is_none() || self.client_ca.is_some(),
+            "mqtt.tls.client_crl needs mqtt.tls.client_ca: who signs the certificates"
+        );
         ensure!(
             !self.require_client_certificate || self.client_ca.is_some(),
             "mqtt.tls.require_client_certificate needs mqtt.tls.client_ca: who signs the certificates"
@@ -61,6 +72,7 @@ impl MqttTls {
             certificate: self.certificate.clone(),
             key: self.key.clone(),
             client_ca: self.client_ca.clone(),
+            client_crl: self.client_crl.clone(),
             require_client_certificate: self.require_client_certificate,
             handshake_timeout: duration(self.handshake_timeout_s),
         }

@@ -16,11 +16,11 @@ use utoipa::IntoParams;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::Http;
-use super::auth::Caller;
+use super::auth::{Caller, Read};
 use super::clock::Clock;
 use super::extract::Query;
 use super::history::Entry;
-use super::live::{Events, READ_MAX, Teller, event, follow};
+use super::live::{Events, READ_MAX, Teller, ended, event, follow};
 use super::problem::Problem;
 
 /// Who follows a query and comes back is told what happened meanwhile, up to so many changes of the tenant.
@@ -59,7 +59,7 @@ struct Asked {
 #[utoipa::path(get, path = "/v1/changes", params(Asked), responses((status = 200, description = "text/event-stream"), (status = 400, body = Problem)), tag = "search")]
 async fn changes(
     State(http): State<Http>,
-    caller: Caller,
+    caller: Caller<Read>,
     Query(asked): Query<Asked>,
     headers: HeaderMap,
 ) -> Result<Events, Problem> {
@@ -74,8 +74,10 @@ async fn changes(
         )));
     }
     let scan = (asked.snapshot || clock.is_some()).then(Scan::default);
-    let teller = Changes { store: http.store, tenant: caller.tenant, query, scan, clock };
-    follow(http.flow.feed().clone(), &headers, http.stop, teller)
+    let tenant = caller.tenant.clone();
+    let teller = Changes { store: http.store, tenant, query, scan, clock };
+    let end = ended(http.stop, http.gate, caller);
+    follow(http.flow.feed().clone(), &headers, end, teller)
 }
 
 struct Changes {

@@ -12,7 +12,7 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::Http;
-use super::auth::Caller;
+use super::auth::{Caller, Read};
 use super::extract::Query;
 use super::problem::Problem;
 
@@ -70,7 +70,7 @@ struct Completion {
 #[utoipa::path(get, path = "/v1/search/complete", params(Asked), responses((status = 200, body = Completions), (status = 400, body = Problem)), tag = "search")]
 async fn complete(
     State(http): State<Http>,
-    caller: Caller,
+    caller: Caller<Read>,
     Query(asked): Query<Asked>,
 ) -> Result<Json<Completions>, Problem> {
     if asked.q.len() > QUERY_BYTES_MAX {

@@ -11,9 +11,9 @@ use utoipa::IntoParams;
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
-use super::auth::Caller;
+use super::auth::{Caller, Rules};
 use super::extract::Query;
-use super::live::{Events, READ_MAX, Teller, event, follow};
+use super::live::{Events, READ_MAX, Teller, ended, event, follow};
 use super::problem::Problem;
 use super::{Http, Page, page_after, page_size};
 
@@ -40,7 +40,7 @@ struct Which {
 #[utoipa::path(get, path = "/v1/deliveries", params(Which), responses((status = 200, body = Page<Object>)), tag = "rules")]
 async fn list(
     State(http): State<Http>,
-    caller: Caller,
+    caller: Caller<Rules>,
     Query(which): Query<Which>,
 ) -> Result<axum::Json<Page<PushRow>>, Problem> {
     let device = which.device.as_deref().map(DeviceId::parse).transpose();
@@ -69,12 +69,13 @@ struct Receiver {
 #[utoipa::path(get, path = "/v1/deliveries/live", params(Receiver), responses((status = 200, description = "text/event-stream")), tag = "rules")]
 async fn live(
     State(http): State<Http>,
-    caller: Caller,
+    caller: Caller<Rules>,
     Query(Receiver { receiver }): Query<Receiver>,
     headers: HeaderMap,
 ) -> Result<Events, Problem> {
-    let teller = Notifications { store: http.store, tenant: caller.tenant, receiver };
-    follow(http.flow.feed().clone(), &headers, http.stop, teller)
+    let teller = Notifications { store: http.store, tenant: caller.tenant.clone(), receiver };
+    let end = ended(http.stop, http.gate, caller);
+    follow(http.flow.feed().clone(), &headers, end, teller)
 }
 
 struct Notifications {

@@ -6,10 +6,11 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use statecast_flow::Applied;
 use statecast_state::{Body, DeviceId, DeviceKey, Document, Report, Timestamp, Twin};
+use statecast_store::CredentialsChange;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::auth::Caller;
+use super::auth::{Caller, Devices, Read, Write};
 use super::extract::{Device, Json, Payload, Query, if_match};
 use super::problem::Problem;
 use super::{Http, Page, page_after, page_size, position_header};
@@ -37,7 +38,7 @@ pub(super) struct Paging {
 #[utoipa::path(get, path = "/v1/devices", params(Paging), responses((status = 200, body = Page<Object>)), tag = "devices")]
 async fn list(
     State(http): State<Http>,
-    caller: Caller,
+    caller: Caller<Read>,
     Query(paging): Query<Paging>,
 ) -> Result<axum::Json<Page<Twin>>, Problem> {
     let after = page_after(paging.cursor.as_deref(), |cursor| DeviceId::parse(cursor).ok())?;
@@ -48,7 +49,7 @@ async fn list(
 
 /// Reads the twin of a device. `ETag` is its version.
 #[utoipa::path(get, path = "/v1/devices/{id}", params(("id" = String, Path)), responses((status = 200, body = Object), (status = 404, body = Problem)), tag = "devices")]
-async fn read(State(http): State<Http>, Device(key): Device) -> Result<Response, Problem> {
+async fn read(State(http): State<Http>, Device { key, .. }: Device<Read>) -> Result<Response, Problem> {
     let twin = http.store.twin(&key).await?.ok_or_else(|| unknown(&key))?;
     Ok(twin_response(StatusCode::OK, &twin))
 }
@@ -61,7 +62,7 @@ struct Registration {
     #[serde(default)]
     #[schema(value_type = Object)]
     tags: Document,
-    /// Replaces the token of a device that has one; its old one is no longer accepted.
+    /// Makes a new token; one that it had is no longer accepted, and its connections end.
     #[serde(default)]
     new_token: bool,
 }
@@ -79,26 +80,27 @@ struct Registered {
     token: Option<String>,
 }
 
-/// Registers a device, or merges tags into those of a known one. Answers its token when it is made.
+/// Registers a device, or merges tags into those of a known one. Answers its token when it is made: for a device without
+/// any credential, or if asked.
 #[utoipa::path(put, path = "/v1/devices/{id}", params(("id" = String, Path)), request_body = Registration, responses((status = 201, body = Registered), (status = 200, body = Registered)), tag = "devices")]
 async fn register(
     State(http): State<Http>,
-    Device(key): Device,
+    Device { key, .. }: Device<Devices>,
     Json(registration): Json<Registration>,
 ) -> Result<Response, Problem> {
     super::check_document(&registration.tags, http.flow.limits())?;
     let applied = submit(&http, &key, Body::Register { tags: registration.tags }).await?;
     // After the commit: should we die between the two, the next call finds no token and makes one.
-    let token = if registration.new_token || !http.store.has_device_token(&key).await? {
+    let known = http.store.credentials(std::slice::from_ref(&key)).await?.pop().flatten().unwrap_or_default();
+    let token = if registration.new_token || !known.let_in() {
         let token = access::new_token();
-        http.store.set_device_token(&key, &access::hash(token.as_bytes())).await?;
-        Some(token)
+        let token_hash = Some(Some(access::hash(token.as_bytes())));
+        let change = CredentialsChange { token: token_hash, ..Default::default() };
+        // Somebody may just have removed it.
+        http.store.change_credentials(&key, &change).await?.then_some(token)
     } else {
         None
     };
-    if registration.new_token {
-        http.broker.disconnect(key.tenant.as_str(), key.device.as_str());
-    }
     let status = if applied.before.is_none() { StatusCode::CREATED } else { StatusCode::OK };
     let version = applied.twin.as_ref().map_or(0, |twin| twin.version);
     let registered = Registered { device: key.device, version, token };
@@ -107,7 +109,7 @@ async fn register(
 
 /// Removes a device with all that belongs to it: twin, history, token, deliveries.
 #[utoipa::path(delete, path = "/v1/devices/{id}", params(("id" = String, Path)), responses((status = 204), (status = 404, body = Problem)), tag = "devices")]
-async fn remove(State(http): State<Http>, Device(key): Device) -> Result<Response, Problem> {
+async fn remove(State(http): State<Http>, Device { key, .. }: Device<Devices>) -> Result<Response, Problem> {
     let applied = submit(&http, &key, Body::Remove).await?;
     http.broker.forget(key.tenant.as_str(), key.device.as_str()).await;
     Ok((StatusCode::NO_CONTENT, position_header(applied.position)).into_response())
@@ -117,7 +119,7 @@ async fn remove(State(http): State<Http>, Device(key): Device) -> Result<Respons
 #[utoipa::path(post, path = "/v1/devices/{id}/state", params(("id" = String, Path)), request_body = Object, responses((status = 200, body = Object), (status = 400, body = Problem)), tag = "devices")]
 async fn report(
     State(http): State<Http>,
-    Device(key): Device,
+    Device { key, .. }: Device<Write>,
     Payload(body): Payload,
 ) -> Result<Response, Problem> {
     let report = Report::from_state_payload(key, &body, now(), http.flow.limits())?;
@@ -128,7 +130,7 @@ async fn report(
 #[utoipa::path(patch, path = "/v1/devices/{id}/desired", params(("id" = String, Path)), request_body = Object, responses((status = 200, body = Object), (status = 412, body = Problem)), tag = "devices")]
 async fn set_desired(
     State(http): State<Http>,
-    Device(key): Device,
+    Device { key, .. }: Device<Write>,
     headers: HeaderMap,
     Payload(body): Payload,
 ) -> Result<Response, Problem> {
@@ -140,7 +142,7 @@ async fn set_desired(
 #[utoipa::path(patch, path = "/v1/devices/{id}/tags", params(("id" = String, Path)), request_body = Object, responses((status = 200, body = Object), (status = 412, body = Problem)), tag = "devices")]
 async fn set_tags(
     State(http): State<Http>,
-    Device(key): Device,
+    Device { key, .. }: Device<Write>,
     headers: HeaderMap,
     Payload(body): Payload,
 ) -> Result<Response, Problem> {
@@ -152,7 +154,7 @@ fn now() -> Timestamp {
     std::time::SystemTime::now().into()
 }
 
-fn unknown(key: &DeviceKey) -> Problem {
+pub(super) fn unknown(key: &DeviceKey) -> Problem {
     Problem::not_found(format!("no device {}", key.device))
 }
 

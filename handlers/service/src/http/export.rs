@@ -29,8 +29,9 @@ use tracing::warn;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::auth::Caller;
+use super::auth::{Caller, Read};
 use super::extract::Query;
+use super::live::ended;
 use super::problem::Problem;
 use super::{Http, csv, position_header, search};
 
@@ -86,7 +87,7 @@ enum Format {
 #[utoipa::path(get, path = "/v1/search/export", params(Asked), responses((status = 200, description = "text/csv or application/x-ndjson"), (status = 400, body = Problem), (status = 503, body = Problem)), tag = "search")]
 async fn export(
     State(http): State<Http>,
-    caller: Caller,
+    caller: Caller<Read>,
     Query(asked): Query<Asked>,
 ) -> Result<Response, Problem> {
     let (query, sort) = (Search::parse(&asked.q)?, Sort::parse(&asked.sort)?);
@@ -97,7 +98,8 @@ async fn export(
         columns = usual_columns(&http, &caller.tenant).await?;
     }
     let now = SystemTime::now().into();
-    let plan = Plan { tenant: caller.tenant, query, sort, format: asked.format, columns, now };
+    let plan = Plan { tenant: caller.tenant.clone(), query, sort, format: asked.format, columns, now };
+    let end = ended(http.stop.clone(), Arc::clone(&http.gate), caller);
     let task = Export { http, plan: Arc::new(plan) };
     // The first page before the answer, so that what can't be done is a status.
     let first = task.page(None).await?;
@@ -105,9 +107,11 @@ async fn export(
     let (sender, receiver) = mpsc::channel(FRAMES_MAX);
     tokio::spawn(async move {
         let _permit = permit;
-        let stop = task.http.stop.clone();
-        if let Some(Err(Ended::Failed(problem))) = stop.run_until_cancelled(task.run(first, sender)).await {
-            warn!(detail = problem.detail, "an export broke off");
+        tokio::select! {
+            ran = task.run(first, sender) => if let Err(Ended::Failed(problem)) = ran {
+                warn!(detail = problem.detail, "an export broke off");
+            },
+            () = end => {}
         }
     });
     let (kind, name) = match asked.format {

@@ -1,5 +1,7 @@
 //! Extractors whose rejections are problems: paths, queries and JSON bodies.
 
+use std::marker::PhantomData;
+
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
@@ -8,7 +10,7 @@ use serde::de::DeserializeOwned;
 use statecast_state::{DeviceId, DeviceKey};
 
 use super::Http;
-use super::auth::Caller;
+use super::auth::{Caller, Needs};
 use super::problem::Problem;
 
 /// The query of the URL.
@@ -63,16 +65,20 @@ impl<T: DeserializeOwned + Send> FromRequestParts<Http> for Path<T> {
 }
 
 /// The device of a path `/v1/devices/{id}…`, within the tenant of the caller.
-pub(super) struct Device(pub DeviceKey);
+pub(super) struct Device<S> {
+    /// Which one.
+    pub key: DeviceKey,
+    scope: PhantomData<S>,
+}
 
-impl FromRequestParts<Http> for Device {
+impl<S: Needs> FromRequestParts<Http> for Device<S> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, http: &Http) -> Result<Self, Problem> {
-        let caller = Caller::from_request_parts(parts, http).await?;
+        let caller = Caller::<S>::from_request_parts(parts, http).await?;
         let Path(id) = Path::<String>::from_request_parts(parts, http).await?;
         let device = DeviceId::parse(&id).map_err(|bad| Problem::bad_request(bad.to_string()))?;
-        Ok(Self(DeviceKey::new(caller.tenant, device)))
+        Ok(Self { key: DeviceKey::new(caller.tenant, device), scope: PhantomData })
     }
 }
 

@@ -7,6 +7,7 @@ use statecast_store::HistoryRow;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
+use super::auth::Read;
 use super::extract::{Device, Query};
 use super::problem::Problem;
 use super::{Http, Page, page_after, page_size};
@@ -88,7 +89,7 @@ impl Entry {
 #[utoipa::path(get, path = "/v1/devices/{id}/history", params(("id" = String, Path), Part), responses((status = 200, body = Page<Entry>)), tag = "devices")]
 async fn history(
     State(http): State<Http>,
-    Device(key): Device,
+    Device { key, .. }: Device<Read>,
     Query(part): Query<Part>,
 ) -> Result<axum::Json<Page<Entry>>, Problem> {
     let before = page_after(part.cursor.as_deref(), |cursor| cursor.parse().ok().map(Position))?;

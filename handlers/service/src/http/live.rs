@@ -2,10 +2,12 @@
 //!
 //! *Guarantee*: a client sees, in order and without a gap, everything after the position at which it begins; where
 //! that can't be, a `reset` event says so. `id:` is the position, and `Last-Event-ID` resumes after it.
-//! *Bound*: a client holds one read of the feed or of the past. It ends when the client goes or the service stops.
+//! *Bound*: a client holds one read of the feed or of the past. It ends when the client goes, its key is revoked or
+//! expires, or the service stops.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use axum::http::HeaderMap;
@@ -19,7 +21,9 @@ use statecast_store::StoreError;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
+use super::auth::{Caller, Needs};
 use super::problem::Problem;
+use crate::access::Gate;
 
 /// Changes read from the feed at a time.
 pub(super) const READ_MAX: usize = 256;
@@ -75,7 +79,7 @@ pub(super) trait Teller: Send + 'static {
 pub(super) fn follow(
     feed: Feed,
     headers: &HeaderMap,
-    stop: CancellationToken,
+    end: impl Future<Output = ()> + Send + 'static,
     teller: impl Teller + Sync,
 ) -> Result<Events, Problem> {
     let resumes = match headers.get("last-event-id") {
@@ -91,11 +95,16 @@ pub(super) fn follow(
     if resumes.is_some() && !follower.teller.resumes() {
         follower.reset(follower.feed.watermark());
     }
-    let events = stream::unfold((follower, stop), |(mut follower, stop)| async move {
-        let event = stop.run_until_cancelled(follower.next()).await??;
-        Some((Ok(event), (follower, stop)))
+    let events = stream::unfold(follower, |mut follower| async move {
+        let event = follower.next().await?;
+        Some((Ok(event), follower))
     });
-    Ok(Sse::new(events.boxed()).keep_alive(KeepAlive::new().interval(HEARTBEAT)))
+    Ok(Sse::new(events.take_until(end).boxed()).keep_alive(KeepAlive::new().interval(HEARTBEAT)))
+}
+
+/// Returns when the service stops, or the key of the caller is worth nothing any more.
+pub(super) async fn ended<S: Needs>(stop: CancellationToken, gate: Arc<Gate>, caller: Caller<S>) {
+    stop.run_until_cancelled(caller.gone(&gate)).await;
 }
 
 /// An event that carries JSON.

@@ -2,6 +2,7 @@
 //!
 //! - [`problem`], errors as RFC 9457 has them; `gates`, how much may run at a time
 //! - `body`, `auth`, `extract`: what the request says, and who calls
+//! - `credentials`, `policies`, `keys`: who is let in, and what they may do
 //! - `devices`, `history`, `search` with its `figures`, `complete`, `export` (also as `csv`), `live` with its `clock`,
 //!   `changes`: the devices, what they were, found, and as it happens
 //! - `queries`: queries under a name, with their counts
@@ -14,6 +15,9 @@ pub mod problem;
 mod body;
 mod auth;
 mod extract;
+mod credentials;
+mod policies;
+mod keys;
 mod devices;
 mod history;
 mod search;
@@ -52,6 +56,7 @@ use utoipa::ToSchema;
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
+use crate::access::Gate;
 use crate::rulebook::Rulebook;
 use crate::source::Truth;
 use crate::tallies::Tallies;
@@ -82,8 +87,8 @@ pub struct Http {
     pub rulebook: Arc<Rulebook>,
     /// Renders the metrics.
     pub metrics: PrometheusHandle,
-    /// Nobody needs a key.
-    pub dev: bool,
+    /// Who is let in.
+    pub gate: Arc<Gate>,
     /// Webhooks may go to private addresses.
     pub allow_private_addresses: bool,
     /// What takes much waits here, or is refused.
@@ -147,6 +152,9 @@ fn api() -> OpenApiRouter<Http> {
         .build();
     OpenApiRouter::with_openapi(utoipa::openapi::OpenApiBuilder::new().info(info).build())
         .merge(devices::routes())
+        .merge(credentials::routes())
+        .merge(policies::routes())
+        .merge(keys::routes())
         .merge(history::routes())
         .merge(search::routes())
         .merge(complete::routes())

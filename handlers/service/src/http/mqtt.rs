@@ -43,7 +43,7 @@ async fn upgrade(
     headers: HeaderMap,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, Problem> {
-    if http.dev && !same_origin(&headers) {
+    if http.gate.dev && !same_origin(&headers) {
         // With --dev nobody needs a password, and any page that a browser shows could try this.
         return Err(Problem::forbidden("with --dev, pages from elsewhere aren't let in"));
     }

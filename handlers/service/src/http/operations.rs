@@ -8,12 +8,12 @@ use axum::response::{IntoResponse, Response};
 use base64::prelude::{BASE64_STANDARD, Engine};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use statecast_state::Timestamp;
+use statecast_state::{TenantId, Timestamp};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
-use super::auth::Caller;
+use super::auth::{Caller, Operate};
 use super::devices::Paging;
 use super::extract::Query;
 use super::problem::Problem;
@@ -57,7 +57,7 @@ struct DeadLetter {
 #[utoipa::path(get, path = "/v1/dead-letters", params(Paging), responses((status = 200, body = Page<DeadLetter>)), tag = "operations")]
 async fn dead_letters(
     State(http): State<Http>,
-    caller: Caller,
+    caller: Caller<Operate>,
     Query(paging): Query<Paging>,
 ) -> Result<axum::Json<Page<DeadLetter>>, Problem> {
     let before = page_after(paging.cursor.as_deref(), |cursor| cursor.parse().ok())?;
@@ -99,7 +99,7 @@ struct Span {
 #[utoipa::path(get, path = "/v1/usage", params(Span), responses((status = 200, body = Page<Object>)), tag = "operations")]
 async fn usage(
     State(http): State<Http>,
-    caller: Caller,
+    caller: Caller<Operate>,
     Query(span): Query<Span>,
 ) -> Result<Response, Problem> {
     let from = span.from.unwrap_or(Timestamp::from_micros(0));
@@ -119,7 +119,8 @@ async fn usage(
 
 /// Compares the index with the table, and repairs what differs.
 #[utoipa::path(post, path = "/v1/index/verify", responses((status = 200, body = Object)), tag = "operations")]
-async fn verify(State(http): State<Http>, _: Caller) -> Result<Response, Problem> {
+async fn verify(State(http): State<Http>, caller: Caller<Operate>) -> Result<Response, Problem> {
+    of_the_default_tenant(&caller)?;
     let verified = http.search.verify(&*http.truth).await;
     let verified = verified.map_err(|error| Problem::unavailable(error.to_string()))?;
     Ok(axum::Json(json!({
@@ -131,9 +132,18 @@ async fn verify(State(http): State<Http>, _: Caller) -> Result<Response, Problem
 
 /// Makes the index anew from the table. Answers when it is done.
 #[utoipa::path(post, path = "/v1/index/rebuild", responses((status = 204)), tag = "operations")]
-async fn rebuild(State(http): State<Http>, _: Caller) -> Result<StatusCode, Problem> {
+async fn rebuild(State(http): State<Http>, caller: Caller<Operate>) -> Result<StatusCode, Problem> {
+    of_the_default_tenant(&caller)?;
     http.search.rebuild().await.map_err(|error| Problem::unavailable(error.to_string()))?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// There is one index for all tenants, so it is for whoever runs the service.
+fn of_the_default_tenant(caller: &Caller<Operate>) -> Result<(), Problem> {
+    if caller.tenant == TenantId::default() {
+        return Ok(());
+    }
+    Err(Problem::forbidden("the index is for keys of the tenant `default`"))
 }
 
 /// The process lives.

@@ -15,15 +15,14 @@ use serde_json::json;
 use statecast_flow::Feed;
 use statecast_state::query::{SavedQuery, SavedQueryForm};
 use statecast_state::{Position, TenantId};
-use tokio_util::sync::CancellationToken;
 use tracing::warn;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
-use super::auth::Caller;
+use super::auth::{Caller, Read, Rules};
 use super::extract::{Json, Path};
-use super::live::{Events, HEARTBEAT, event};
+use super::live::{Events, HEARTBEAT, ended, event};
 use super::problem::Problem;
 use super::{Http, Page};
 use crate::tallies::Tallies;
@@ -69,7 +68,7 @@ fn checked(form: SavedQueryForm, id: Uuid) -> Result<SavedQuery, Problem> {
 
 /// Lists saved queries, oldest first, each with the number of devices that it finds now.
 #[utoipa::path(get, path = "/v1/queries", responses((status = 200, body = Page<Counted>)), tag = "search")]
-async fn list(State(http): State<Http>, caller: Caller) -> Result<axum::Json<Page<Counted>>, Problem> {
+async fn list(State(http): State<Http>, caller: Caller<Read>) -> Result<axum::Json<Page<Counted>>, Problem> {
     let counts = http.tallies.counts(&caller.tenant).await?;
     let items = counts.items.into_iter().map(|item| Counted::of(item, counts.position)).collect();
     Ok(axum::Json(Page { items, next_cursor: String::new() }))
@@ -79,7 +78,7 @@ async fn list(State(http): State<Http>, caller: Caller) -> Result<axum::Json<Pag
 #[utoipa::path(post, path = "/v1/queries", request_body = Object, responses((status = 201, body = Object), (status = 400, body = Problem)), tag = "search")]
 async fn create(
     State(http): State<Http>,
-    caller: Caller,
+    caller: Caller<Rules>,
     Json(form): Json<SavedQueryForm>,
 ) -> Result<Response, Problem> {
     let saved = checked(form, Uuid::now_v7())?;
@@ -95,7 +94,7 @@ async fn create(
 #[utoipa::path(get, path = "/v1/queries/{id}", params(("id" = Uuid, Path)), responses((status = 200, body = Counted), (status = 404, body = Problem)), tag = "search")]
 async fn read(
     State(http): State<Http>,
-    caller: Caller,
+    caller: Caller<Read>,
     Path(id): Path<Uuid>,
 ) -> Result<axum::Json<Counted>, Problem> {
     let counts = http.tallies.counts(&caller.tenant).await?;
@@ -107,7 +106,7 @@ async fn read(
 #[utoipa::path(put, path = "/v1/queries/{id}", params(("id" = Uuid, Path)), request_body = Object, responses((status = 200, body = Object), (status = 404, body = Problem)), tag = "search")]
 async fn change(
     State(http): State<Http>,
-    caller: Caller,
+    caller: Caller<Rules>,
     Path(id): Path<Uuid>,
     Json(form): Json<SavedQueryForm>,
 ) -> Result<axum::Json<SavedQuery>, Problem> {
@@ -123,7 +122,7 @@ async fn change(
 #[utoipa::path(delete, path = "/v1/queries/{id}", params(("id" = Uuid, Path)), responses((status = 204), (status = 404, body = Problem)), tag = "search")]
 async fn remove(
     State(http): State<Http>,
-    caller: Caller,
+    caller: Caller<Rules>,
     Path(id): Path<Uuid>,
 ) -> Result<StatusCode, Problem> {
     let removed = http.store.delete_query(&caller.tenant, id).await?;
@@ -134,20 +133,20 @@ async fn remove(
 /// Follows the counts of all saved queries: a `count` event with `{id, count}` for each at first, and then whenever one
 /// changes, at most four times a second. `id:` is the position as of which it is exact.
 #[utoipa::path(get, path = "/v1/queries/live", responses((status = 200, description = "text/event-stream")), tag = "search")]
-async fn live(State(http): State<Http>, caller: Caller) -> Events {
-    let (tallies, feed, stop) = (http.tallies, http.flow.feed().clone(), http.stop);
-    let follower = Follower { tallies, feed, stop, tenant: caller.tenant, told: HashMap::new(), at: None };
+async fn live(State(http): State<Http>, caller: Caller<Read>) -> Events {
+    let (tallies, feed) = (http.tallies, http.flow.feed().clone());
+    let follower = Follower { tallies, feed, tenant: caller.tenant.clone(), told: HashMap::new(), at: None };
+    let end = ended(http.stop, http.gate, caller);
     let rounds = stream::unfold(follower, async |mut follower| {
-        let events = follower.stop.clone().run_until_cancelled(follower.next()).await??;
+        let events = follower.next().await?;
         Some((stream::iter(events.into_iter().map(Ok::<_, Infallible>)), follower))
     });
-    Sse::new(rounds.flatten().boxed()).keep_alive(KeepAlive::new().interval(HEARTBEAT))
+    Sse::new(rounds.flatten().take_until(end).boxed()).keep_alive(KeepAlive::new().interval(HEARTBEAT))
 }
 
 struct Follower {
     tallies: Arc<Tallies>,
     feed: Feed,
-    stop: CancellationToken,
     tenant: TenantId,
     /// What the client was told last.
     told: HashMap<Uuid, Option<u64>>,

@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
-use super::auth::Caller;
+use super::auth::{Caller, Rules};
 use super::extract::{Json, Path};
 use super::problem::Problem;
 use super::{Http, Page};
@@ -90,7 +90,7 @@ fn shown(receiver: &Receiver, with_secret: bool) -> Value {
 
 /// Lists receivers.
 #[utoipa::path(get, path = "/v1/receivers", responses((status = 200, body = Page<Object>)), tag = "rules")]
-async fn list(State(http): State<Http>, caller: Caller) -> Result<axum::Json<Page<Value>>, Problem> {
+async fn list(State(http): State<Http>, caller: Caller<Rules>) -> Result<axum::Json<Page<Value>>, Problem> {
     let receivers = http.store.receivers(&caller.tenant).await?;
     let items = receivers.iter().map(|receiver| shown(receiver, false)).collect();
     Ok(axum::Json(Page { items, next_cursor: String::new() }))
@@ -100,7 +100,7 @@ async fn list(State(http): State<Http>, caller: Caller) -> Result<axum::Json<Pag
 #[utoipa::path(post, path = "/v1/receivers", request_body = Form, responses((status = 201, body = Object), (status = 400, body = Problem)), tag = "rules")]
 async fn create(
     State(http): State<Http>,
-    caller: Caller,
+    caller: Caller<Rules>,
     Json(form): Json<Form>,
 ) -> Result<Response, Problem> {
     let receiver = form.receiver(&http, Uuid::now_v7(), new_secret)?;
@@ -112,7 +112,7 @@ async fn create(
 #[utoipa::path(get, path = "/v1/receivers/{id}", params(("id" = Uuid, Path)), responses((status = 200, body = Object), (status = 404, body = Problem)), tag = "rules")]
 async fn read(
     State(http): State<Http>,
-    caller: Caller,
+    caller: Caller<Rules>,
     Path(id): Path<Uuid>,
 ) -> Result<axum::Json<Value>, Problem> {
     Ok(axum::Json(shown(&find(&http, &caller, id).await?, false)))
@@ -122,7 +122,7 @@ async fn read(
 #[utoipa::path(put, path = "/v1/receivers/{id}", params(("id" = Uuid, Path)), request_body = Form, responses((status = 200, body = Object), (status = 404, body = Problem)), tag = "rules")]
 async fn change(
     State(http): State<Http>,
-    caller: Caller,
+    caller: Caller<Rules>,
     Path(id): Path<Uuid>,
     Json(form): Json<Form>,
 ) -> Result<axum::Json<Value>, Problem> {
@@ -139,14 +139,14 @@ async fn change(
 #[utoipa::path(delete, path = "/v1/receivers/{id}", params(("id" = Uuid, Path)), responses((status = 204), (status = 404, body = Problem)), tag = "rules")]
 async fn remove(
     State(http): State<Http>,
-    caller: Caller,
+    caller: Caller<Rules>,
     Path(id): Path<Uuid>,
 ) -> Result<StatusCode, Problem> {
     let removed = http.rulebook.remove_receiver(&caller.tenant, id).await?;
     removed.then_some(StatusCode::NO_CONTENT).ok_or_else(|| unknown(id))
 }
 
-async fn find(http: &Http, caller: &Caller, id: Uuid) -> Result<Receiver, Problem> {
+async fn find(http: &Http, caller: &Caller<Rules>, id: Uuid) -> Result<Receiver, Problem> {
     http.store.receiver(&caller.tenant, id).await?.ok_or_else(|| unknown(id))
 }
 

@@ -7,7 +7,7 @@ use statecast_state::rule::{CompiledRule, Rule, RuleForm};
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
-use super::auth::Caller;
+use super::auth::{Caller, Rules};
 use super::extract::{Json, Path};
 use super::problem::Problem;
 use super::{Http, Page};
@@ -27,7 +27,7 @@ fn checked(form: RuleForm, id: Uuid) -> Result<Rule, Problem> {
 
 /// Lists rules.
 #[utoipa::path(get, path = "/v1/rules", responses((status = 200, body = Page<Object>)), tag = "rules")]
-async fn list(State(http): State<Http>, caller: Caller) -> Result<axum::Json<Page<Rule>>, Problem> {
+async fn list(State(http): State<Http>, caller: Caller<Rules>) -> Result<axum::Json<Page<Rule>>, Problem> {
     let items = http.store.rules(&caller.tenant).await?;
     Ok(axum::Json(Page { items, next_cursor: String::new() }))
 }
@@ -36,7 +36,7 @@ async fn list(State(http): State<Http>, caller: Caller) -> Result<axum::Json<Pag
 #[utoipa::path(post, path = "/v1/rules", request_body = Object, responses((status = 201, body = Object), (status = 400, body = Problem)), tag = "rules")]
 async fn create(
     State(http): State<Http>,
-    caller: Caller,
+    caller: Caller<Rules>,
     Json(form): Json<RuleForm>,
 ) -> Result<Response, Problem> {
     let rule = checked(form, Uuid::now_v7())?;
@@ -51,7 +51,7 @@ async fn create(
 #[utoipa::path(get, path = "/v1/rules/{id}", params(("id" = Uuid, Path)), responses((status = 200, body = Object), (status = 404, body = Problem)), tag = "rules")]
 async fn read(
     State(http): State<Http>,
-    caller: Caller,
+    caller: Caller<Rules>,
     Path(id): Path<Uuid>,
 ) -> Result<axum::Json<Rule>, Problem> {
     let rule = http.store.rule(&caller.tenant, id).await?;
@@ -62,7 +62,7 @@ async fn read(
 #[utoipa::path(put, path = "/v1/rules/{id}", params(("id" = Uuid, Path)), request_body = Object, responses((status = 200, body = Object), (status = 404, body = Problem)), tag = "rules")]
 async fn change(
     State(http): State<Http>,
-    caller: Caller,
+    caller: Caller<Rules>,
     Path(id): Path<Uuid>,
     Json(form): Json<RuleForm>,
 ) -> Result<axum::Json<Rule>, Problem> {
@@ -76,7 +76,7 @@ async fn change(
 #[utoipa::path(delete, path = "/v1/rules/{id}", params(("id" = Uuid, Path)), responses((status = 204), (status = 404, body = Problem)), tag = "rules")]
 async fn remove(
     State(http): State<Http>,
-    caller: Caller,
+    caller: Caller<Rules>,
     Path(id): Path<Uuid>,
 ) -> Result<StatusCode, Problem> {
     let removed = http.rulebook.remove_rule(&caller.tenant, id).await?;

@@ -16,7 +16,7 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::Http;
-use super::auth::Caller;
+use super::auth::{Caller, Read};
 use super::extract::Query;
 use super::figures;
 use super::problem::Problem;
@@ -150,7 +150,7 @@ struct Correction {
 #[utoipa::path(get, path = "/v1/search", params(Asked), responses((status = 200, body = Answer), (status = 400, body = Problem), (status = 503, body = Problem)), tag = "search")]
 async fn search(
     State(http): State<Http>,
-    caller: Caller,
+    caller: Caller<Read>,
     Query(asked): Query<Asked>,
 ) -> Result<axum::Json<Answer>, Problem> {
     let query = Search::parse(&asked.q)?;

@@ -61,9 +61,8 @@ pub use needs::{Needs, Touched};
 pub use percolator::Percolator;
 pub use range::{Limits, Range};
 pub use saved::{SavedQuery, SavedQueryForm};
-pub use sort::{Sort, SortKey};
-pub use tally::Tally;
 pub use sort::{By, Sort, SortKey};
+pub use tally::Tally;
 pub use text::Pattern;
 
 use crate::{Timestamp, Twin};

@@ -8,7 +8,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use serde_json::json;
 use statecast_state::{Change, DeviceKey, Kind, Position, TenantId, Twin};
-use statecast_store::{Batch, DeadLetter, Local, Outcome, Store};
+use statecast_store::{Batch, CredentialsChange, DeadLetter, Local, Outcome, Store};
 use uuid::Uuid;
 
 use crate::support::{change, directory, document, key, now, number, push, removal, store, until};
@@ -119,7 +119,8 @@ async fn a_removed_device_leaves_only_a_tombstone() {
     first.pushes.push(push(&gone.device, Uuid::nil()));
     let twin = first.after.clone().unwrap();
     writer.commit(&batch(vec![first, change(&stays, None, 12, 1)])).await.unwrap();
-    store.set_device_token(&gone, &[7; 32]).await.unwrap();
+    let token = CredentialsChange { token: Some(Some([7; 32])), ..Default::default() };
+    assert!(store.change_credentials(&gone, &token).await.unwrap());
 
     // A guard that doesn't hold removes nothing.
     let mut wrong = (*twin).clone();
@@ -134,7 +135,12 @@ async fn a_removed_device_leaves_only_a_tombstone() {
     let changes = vec![last, change(&stays, store.twin(&stays).await.unwrap().map(Arc::new).as_ref(), 15, 2)];
     assert_eq!(writer.commit(&batch(changes)).await.unwrap(), Outcome::default());
     assert_eq!(store.twin(&gone).await.unwrap(), None);
-    assert_eq!(store.device_by_token(&[7; 32]).await.unwrap(), None);
+    assert_eq!(store.holders(&[[7; 32]]).await.unwrap(), [None]);
+    assert_eq!(store.credentials(std::slice::from_ref(&gone)).await.unwrap(), [None]);
+    assert!(
+        !store.change_credentials(&gone, &token).await.unwrap(),
+        "nothing is left behind for who is gone"
+    );
     let history = store.history(&gone, None, None, None, 10).await.unwrap();
     let left: Vec<_> = history.iter().map(|row| (row.kind, row.position, row.version)).collect();
     assert_eq!(left, [(Kind::Removed, Position(14), 2)]);

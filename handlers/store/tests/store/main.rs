@@ -3,6 +3,7 @@
 
 mod support;
 mod proxy;
+mod access;
 mod batches;
 mod cuts;
 mod ownership;

@@ -108,22 +108,6 @@ async fn twins_are_listed_and_scanned_in_pages() {
 }
 
 #[tokio::test]
-async fn credentials_are_found_by_hash_and_can_be_replaced_and_revoked() {
-    let store = store().await;
-    let device = key("a");
-    store.set_device_token(&device, &[1; 32]).await.unwrap();
-    store.set_device_token(&device, &[2; 32]).await.unwrap();
-    assert_eq!(store.device_by_token(&[1; 32]).await.unwrap(), None);
-    assert_eq!(store.device_by_token(&[2; 32]).await.unwrap(), Some(device.clone()));
-    let api = store.create_key(&device.tenant, "app", &[3; 32]).await.unwrap();
-    assert_eq!(store.key_by_hash(&[3; 32]).await.unwrap().as_ref(), Some(&api));
-    assert_eq!(store.keys(&device.tenant).await.unwrap(), std::slice::from_ref(&api));
-    assert!(store.revoke_key(&device.tenant, api.id).await.unwrap());
-    assert!(!store.revoke_key(&device.tenant, api.id).await.unwrap());
-    assert_eq!(store.key_by_hash(&[3; 32]).await.unwrap(), None);
-}
-
-#[tokio::test]
 async fn usage_adds_up() {
     let store = store().await;
     let bucket = Timestamp::from_micros(1_700_000_000_000_000);
