@@ -35,7 +35,7 @@ impl Search {
     /// in the order of `sort` and then of their ids, those behind `cursor`. Blocks, for milliseconds.
     ///
     /// # Errors
-    /// `Cursor` when it came with another `sort`, `TooMany` sort keys or facets, `Index` when the index fails.
+    /// `Incomplete` while there is no index to ask; `Cursor` when it came with another `sort`, `TooMany` sort keys or facets, `Index` when the index fails.
     #[expect(clippy::too_many_arguments, reason = "one for each parameter of the public search")]
     pub fn search(
         &self,
@@ -54,7 +54,7 @@ impl Search {
             return Err(SearchError::TooMany("at most 16 facets"));
         }
         let behind = cursor.map(|text| cursor::read(sort, text)).transpose()?;
-        let view = self.view();
+        let view = self.view()?;
         let weight = translate::query(&view.fields, tenant, query.expr(), now)
             .weight(EnableScoring::disabled_from_searcher(&view.searcher))?;
 

@@ -12,7 +12,7 @@
 //! - [`batch`]: `Batch`, what is committed at once, and `Outcome`, what became of it
 //! - [`writer`]: `Writer`, commits batches, and knows the fate of each whatever happens to its connection
 //! - [`load`]: twins and their recent messages, many at once, for the handlers
-//! - [`twins`], [`history`], [`feed`]: reads for people, and for what is derived
+//! - [`twins`], [`history`], [`feed`], [`digest`]: reads for people, and for what is derived
 //! - [`rules`], [`receivers`], [`outbox`]: who is to be told what
 //! - [`dead_letters`], [`credentials`], [`usage`]: the rest
 
@@ -32,6 +32,7 @@ mod rows;
 pub mod twins;
 pub mod history;
 pub mod feed;
+pub mod digest;
 pub mod rules;
 pub mod receivers;
 pub mod outbox;
@@ -40,6 +41,7 @@ pub mod credentials;
 pub mod usage;
 
 pub use batch::{Batch, DeadLetter, Outcome};
+pub use digest::RangeDigest;
 pub use error::StoreError;
 pub use feed::FeedRow;
 pub use history::HistoryRow;

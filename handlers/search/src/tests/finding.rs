@@ -1,13 +1,13 @@
 use serde_json::json;
 use statecast_state::query::{Field, Query, Sort};
-use statecast_state::{TenantId, Twin};
+use statecast_state::{Position, TenantId, Twin};
 
-use super::fleet::{document, key, now};
+use super::fleet::{document, empty, key, now};
 use crate::{FacetCounts, Search, SearchError, Settings};
 
 fn index(dir: &std::path::Path) -> Search {
     let search = Search::open(dir, Settings::default()).unwrap();
-    let mut hands = search.take_hands().unwrap();
+    let mut generation = empty(&search);
     let states = [
         json!({"kind": "door", "floor": 1, "open": true, "list": ["a", "A", "b"]}),
         json!({"kind": "Door", "floor": 1.0, "open": false, "list": ["b"]}),
@@ -17,10 +17,10 @@ fn index(dir: &std::path::Path) -> Search {
     for (nth, state) in states.into_iter().enumerate() {
         let key = key(&format!("d{nth}"));
         let twin = Twin { reported: document(&state), ..Twin::new(key.device.clone()) };
-        hands.generation.write([(&key, &Some(twin.into()))]).unwrap();
-        hands.generation.commit(None).unwrap();
+        generation.write([(&key, &Some(twin.into()))]).unwrap();
+        generation.commit(Position(1)).unwrap();
     }
-    search.show(hands.generation.view(Default::default()));
+    search.show(generation.view(Position(1)));
     search
 }
 

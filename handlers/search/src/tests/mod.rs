@@ -8,4 +8,5 @@ mod damage;
 mod fleet;
 mod finding;
 mod following;
+mod rebuilding;
 mod verifying;

@@ -3,10 +3,14 @@
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use statecast_search::SearchError;
 use statecast_state::Refusal;
 use statecast_state::query::QueryError;
 use tracing::warn;
 use utoipa::ToSchema;
+
+/// When to ask again what isn't possible at present.
+const RETRY_AFTER_S: &str = "5";
 
 /// Why a request failed.
 #[derive(Debug, Serialize, ToSchema)]
@@ -85,6 +89,10 @@ impl IntoResponse for Problem {
         let mut response = (status, axum::Json(self)).into_response();
         let kind = header::HeaderValue::from_static("application/problem+json");
         response.headers_mut().insert(header::CONTENT_TYPE, kind);
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            let later = header::HeaderValue::from_static(RETRY_AFTER_S);
+            response.headers_mut().insert(header::RETRY_AFTER, later);
+        }
         response
     }
 }
@@ -106,6 +114,19 @@ impl From<Refusal> for Problem {
             Refusal::Contended => (StatusCode::CONFLICT, "contended", "The twin changed too often"),
         };
         Self::new(status, kind, title, detail)
+    }
+}
+
+impl From<SearchError> for Problem {
+    fn from(error: SearchError) -> Self {
+        match error {
+            SearchError::Incomplete(_) => Self::unavailable(error.to_string()),
+            SearchError::Index(_) | SearchError::Io(_) | SearchError::InUse(_) => {
+                warn!(%error, "a search failed");
+                Self::unavailable("the search index can't be read")
+            }
+            _ => Self::bad_request(error.to_string()),
+        }
     }
 }
 

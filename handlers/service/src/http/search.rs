@@ -81,6 +81,7 @@ async fn search(
             Problem::unavailable(format!("the index has not yet reached position {after}: {late}"))
         })?;
     }
+    http.search.complete(AFTER_WAIT_MAX).await?;
     let (index, tenant) = (http.search.clone(), caller.tenant.clone());
     // Its own thread, because a query over a whole fleet takes milliseconds.
     let found = tokio::task::spawn_blocking(move || {
@@ -89,8 +90,7 @@ async fn search(
         index.search(&tenant, &query, &sort, limit, cursor, &facets, now)
     })
     .await
-    .map_err(|_| Problem::unavailable("the search failed"))?
-    .map_err(|error| Problem::bad_request(error.to_string()))?;
+    .map_err(|_| Problem::unavailable("the search failed"))??;
     let twins = http.store.by_ids(&caller.tenant, &found.ids).await?;
     Ok(axum::Json(Answer {
         total: found.total,
