@@ -10,8 +10,9 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::connection::Arrival;
 use crate::ending::Ending;
+use crate::held::{self, Held};
+use crate::limits::{Arrivals, Logins};
 use crate::meters::Meters;
 use crate::outbox::{Letter, Posted};
 use crate::registry::Registry;
@@ -23,10 +24,6 @@ use crate::wills::Wills;
 use crate::wire::Wire;
 use crate::{Access, CertificateName, Config, Delivery, Publication, Sessions, listener};
 
-/// How often the gauges are set.
-const GAUGES_PERIOD: Duration = Duration::from_secs(1);
-/// Connections over the limit that may be told so at one time; more are closed without a word.
-const REFUSALS_MAX: usize = 1024;
 /// How long connections may take to close once an orderly stop ran out of time.
 const ABANDONED_DEADLINE: Duration = Duration::from_secs(1);
 
@@ -55,14 +52,15 @@ impl Broker {
         let tls_address = tls.as_ref().map(|(_, listener)| listener.local_addr()).transpose()?;
         let (router, commands) = Router::new(&config);
         let retained = Retained::new(config.retained_bytes_max);
-        let sockets = config.connections_max.saturating_add(REFUSALS_MAX).min(Semaphore::MAX_PERMITS);
+        let (arrivals, logins) = (Arrivals::new(&config), Logins::new(&config));
         let hub = Arc::new_cyclic(|this| Hub {
             this: Weak::clone(this),
             address,
             tls_address,
             bytes: Arc::new(Semaphore::new(config.bytes_in_flight_max)),
             partial_bytes: AtomicUsize::new(0),
-            sockets: Arc::new(Semaphore::new(sockets)),
+            arrivals,
+            logins,
             config,
             access,
             sessions,
@@ -84,7 +82,7 @@ impl Broker {
         }
         // Not among the tasks that a stop waits for: the connections need it until the last of them is gone.
         tokio::spawn(router::watch(Arc::clone(&hub), commands));
-        hub.tasks.spawn(Arc::clone(&hub).show_gauges());
+        hub.tasks.spawn(held::show(Arc::clone(&hub)));
         Ok(Self(hub))
     }
 
@@ -111,7 +109,7 @@ impl Broker {
         peer: SocketAddr,
         certificate: Option<CertificateName>,
     ) {
-        listener::adopt(&self.0, Arrival { stream: Wire::pipe(stream), address: peer, certificate });
+        listener::adopt(&self.0, Wire::pipe(stream), peer, certificate);
     }
 
     /// Sends a message of the service to everyone in the realm whose subscription matches and whose grants
@@ -145,6 +143,11 @@ impl Broker {
     /// Bytes of publishes that wait for their receipts, over all connections.
     pub fn bytes_in_flight(&self) -> usize {
         self.0.bytes_in_flight()
+    }
+
+    /// What clients hold at present.
+    pub fn held(&self) -> Held {
+        Held::by_clients_of(&self.0)
     }
 
     /// Waits until the router behind the broker can't be kept alive: it died three times in a minute, or hangs.
@@ -192,8 +195,9 @@ pub(crate) struct Hub {
     pub(crate) meters: Meters,
     /// One permit a byte of what may be in flight.
     pub(crate) bytes: Arc<Semaphore>,
-    /// One permit a socket that may be open, admitted or not.
-    pub(crate) sockets: Arc<Semaphore>,
+    /// All open sockets, admitted or not.
+    pub(crate) arrivals: Arc<Arrivals>,
+    pub(crate) logins: Logins,
     /// Bytes that are read but not yet accepted.
     pub(crate) partial_bytes: AtomicUsize,
     pub(crate) tasks: TaskTracker,
@@ -236,16 +240,5 @@ impl Hub {
 
     pub(crate) fn bytes_in_flight(&self) -> usize {
         self.config.bytes_in_flight_max.saturating_sub(self.bytes.available_permits())
-    }
-
-    async fn show_gauges(self: Arc<Self>) {
-        let mut period = tokio::time::interval(GAUGES_PERIOD);
-        while self.stopping.run_until_cancelled(period.tick()).await.is_some() {
-            #[expect(clippy::cast_precision_loss, reason = "below 2^53")]
-            {
-                self.meters.connections.set(self.registry.len() as f64);
-                self.meters.bytes_in_flight.set(self.bytes_in_flight() as f64);
-            }
-        }
     }
 }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use crate::Tls;
+use crate::{Rate, Tls};
 
 /// Configuration of a broker. The default listens on a free port of the loopback interface.
 #[derive(Debug, Clone)]
@@ -39,6 +39,27 @@ pub struct Config {
     pub write_deadline: Duration,
     /// Most connections; more are told that the server is busy.
     pub connections_max: usize,
+    /// Most sockets from one address, of IPv6 from one /64; 0 for any number. Behind a proxy or a NAT all clients
+    /// have one address.
+    pub connections_per_address_max: u32,
+    /// How fast sockets may come in total, and so many at once. Who comes too fast is told to try later.
+    pub connects: Rate,
+    /// The same for one address, of IPv6 for one /64.
+    pub connects_per_address: Rate,
+    /// Longest CONNECT, in bytes: nobody has shown a password yet.
+    pub connect_bytes_max: usize,
+    /// Failed logins from one address, of IPv6 from one /64, within `login_lockout`, until nobody from there may
+    /// try; 0 for any number.
+    pub login_failures_per_address_max: u32,
+    /// Failed logins with one name within `login_lockout`, until it is locked for addresses that have failed; 0 for
+    /// any number.
+    pub login_failures_per_name_max: u32,
+    /// For how long.
+    pub login_lockout: Duration,
+    /// How fast one connection may publish, in messages; at the rate its socket isn't read.
+    pub publishes: Rate,
+    /// The same in bytes of packets.
+    pub publish_bytes: Rate,
     /// Most bytes that wait for one slow subscriber.
     pub outbox_bytes_max: usize,
     /// Longest topic or filter, in bytes.
@@ -54,7 +75,7 @@ pub struct Config {
     /// Most connections that subscribe to routed topics at one time.
     pub router_links_max: usize,
     /// Most wills that wait because their clients asked for a delay; more are published at once. One is at most
-    /// 8 KiB long.
+    /// as long as a CONNECT.
     pub delayed_wills_max: usize,
     /// Total of all retained messages on routed topics, in bytes.
     pub retained_bytes_max: usize,
@@ -76,6 +97,15 @@ impl Default for Config {
             topic_aliases_max: 16,
             write_deadline: Duration::from_secs(30),
             connections_max: 100_000,
+            connections_per_address_max: 0,
+            connects: Rate::UNLIMITED,
+            connects_per_address: Rate::UNLIMITED,
+            connect_bytes_max: 8 * 1024,
+            login_failures_per_address_max: 100,
+            login_failures_per_name_max: 10,
+            login_lockout: Duration::from_secs(60),
+            publishes: Rate::UNLIMITED,
+            publish_bytes: Rate::UNLIMITED,
             outbox_bytes_max: 256 * 1024,
             topic_bytes_max: 512,
             topic_levels_max: 16,

@@ -2,6 +2,8 @@
 
 use mqtt_protocol_core::mqtt::result_code::{DisconnectReasonCode as Code, MqttError};
 
+use crate::limits::Limit;
+
 /// Why a connection ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ending {
@@ -49,6 +51,29 @@ impl Ending {
             Self::Stopping => "stopping",
             Self::Violation(_) => "protocol error",
             Self::Failed => "failed",
+        }
+    }
+
+    /// What a v5 client reads in the reason string.
+    pub(crate) fn reason(self) -> &'static str {
+        match (self.limit(), self) {
+            (Some(limit), _) => limit.reason(),
+            (None, Self::Violation(Code::MalformedPacket)) => "malformed packet",
+            (None, Self::Violation(Code::TopicNameInvalid)) => "no valid topic",
+            (None, Self::Violation(Code::TopicAliasInvalid)) => "no valid topic alias",
+            (None, _) => self.word(),
+        }
+    }
+
+    /// The limit that ended it, if it was one.
+    pub(crate) fn limit(self) -> Option<Limit> {
+        match self {
+            Self::TooSlow => Some(Limit::Outbox),
+            Self::HalfPacket => Some(Limit::PacketDeadline),
+            Self::NoRoom => Some(Limit::PartialBytes),
+            Self::Violation(Code::PacketTooLarge) => Some(Limit::PacketBytes),
+            Self::Violation(Code::ReceiveMaximumExceeded) => Some(Limit::Unacknowledged),
+            _ => None,
         }
     }
 

@@ -14,17 +14,19 @@
 //! - [`broker`]: `Broker`, the handle: publish, disconnect, stop
 //!
 //! The way of a message: `listener` accepts a socket, `tls` makes its handshake if it needs one, `wire` is its bytes, `connection` reads packets from them, `topics` says where a
-//! publish belongs, `receipts` keeps the line of those that wait for their acknowledgement. The way back: `tree`
+//! publish belongs, `limits` what one may take of what belongs to all, `receipts` keeps the line of those that wait for their acknowledgement. The way back: `tree`
 //! finds who subscribed to one of the service's own topics, `router` those of all
 //! other topics, `retained` keeps the last messages of these, `outbox` is what waits for one subscriber, `expiry`
 //! says for how long it is worth sending, `wills` holds the wills that wait, `peer` is what others may touch of a
-//! connection, `registry` knows them all, `ending` says why one is over.
+//! connection, `registry` knows them all, `ending` says why one is over, `held` what
+//! clients hold at present.
 
 pub mod config;
 pub mod access;
 pub mod sessions;
 pub mod delivery;
 pub mod broker;
+mod limits;
 mod listener;
 mod tls;
 mod wire;
@@ -40,11 +42,14 @@ mod wills;
 mod peer;
 mod registry;
 mod ending;
+mod held;
 mod meters;
 
 pub use access::{Access, Admitted, CertificateName, Client, Denied, Grants, Hello};
 pub use broker::Broker;
 pub use config::Config;
 pub use delivery::{Delivery, Event, QoS, Receipt, Refused};
+pub use held::Held;
+pub use limits::Rate;
 pub use sessions::{Publication, Sessions};
 pub use tls::Tls;

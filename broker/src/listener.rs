@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpSocket};
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
 
 use crate::broker::Hub;
 use crate::connection::{self, Arrival};
-use crate::meters;
 use crate::tls::{self, Certificates};
 use crate::wire::Wire;
+use crate::{CertificateName, meters};
 
 /// Connections that the kernel may hold until they are accepted.
 const BACKLOG: u32 = 4096;
@@ -29,17 +29,26 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 
 /// Accepts until the broker stops; with certificates, TLS.
 pub(crate) async fn accept(hub: Arc<Hub>, listener: TcpListener, tls: Option<Arc<Certificates>>) {
+    let mut failing = false;
     while let Some(accepted) = hub.stopping.run_until_cancelled(listener.accept()).await {
         let (stream, address) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
-                tracing::warn!(%error, "can't accept connections at present");
+                if !failing {
+                    tracing::warn!(%error, "can't accept connections at present");
+                }
+                failing = true;
                 meters::refused("accept");
                 tokio::time::sleep(RETRY_DELAY).await;
                 continue;
             }
         };
-        let Some(permit) = take_permit(&hub) else { continue };
+        failing = false;
+        let Some(ticket) = hub.arrivals.admit(address.ip(), Instant::now()) else { continue };
+        if tls.is_some() && ticket.refused.is_some() {
+            // To be told why would cost a handshake, which is what floods are made of.
+            continue;
+        }
         // It only costs latency if it fails.
         stream.set_nodelay(true).ok();
         let hub = Arc::clone(&hub);
@@ -47,33 +56,20 @@ pub(crate) async fn accept(hub: Arc<Hub>, listener: TcpListener, tls: Option<Arc
         let tls = tls.clone();
         tasks.spawn(async move {
             let arrival = match tls {
-                None => Some(Arrival { stream: Wire::Tcp(stream), address, certificate: None }),
+                None => Some(Arrival { stream: Wire::Tcp(stream), address, certificate: None, ticket }),
                 // In a box, or the task of a plain connection would be as large.
-                Some(tls) => Box::pin(tls::arrive(&hub, &tls, stream, address)).await,
+                Some(tls) => Box::pin(tls::arrive(&hub, &tls, stream, address, ticket)).await,
             };
             if let Some(arrival) = arrival {
                 connection::serve(hub, arrival).await;
             }
-            drop(permit);
         });
     }
 }
 
 /// Serves a connection that somebody else accepted.
-pub(crate) fn adopt(hub: &Arc<Hub>, arrival: Arrival) {
-    let Some(permit) = take_permit(hub) else { return };
-    let serving = connection::serve(Arc::clone(hub), arrival);
-    hub.tasks.spawn(async move {
-        serving.await;
-        drop(permit);
-    });
-}
-
-/// One of the sockets that may be open; none when there are too many.
-fn take_permit(hub: &Hub) -> Option<OwnedSemaphorePermit> {
-    let permit = Arc::clone(&hub.sockets).try_acquire_owned().ok();
-    if permit.is_none() {
-        meters::refused("connections");
-    }
-    permit
+pub(crate) fn adopt(hub: &Arc<Hub>, stream: Wire, address: SocketAddr, certificate: Option<CertificateName>) {
+    let Some(ticket) = hub.arrivals.admit(address.ip(), Instant::now()) else { return };
+    let arrival = Arrival { stream, address, certificate, ticket };
+    hub.tasks.spawn(connection::serve(Arc::clone(hub), arrival));
 }

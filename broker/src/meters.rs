@@ -1,15 +1,11 @@
 //! Counters by outcome, looked up once: a lookup for each publish would cost more than the publish.
 
-use metrics::{Counter, Gauge};
+use metrics::Counter;
 
 use crate::QoS;
 
 /// What the broker counts. Made after the recorder is installed.
 pub(crate) struct Meters {
-    /// Open, admitted connections.
-    pub(crate) connections: Gauge,
-    /// Bytes of publishes that wait for their receipts.
-    pub(crate) bytes_in_flight: Gauge,
     /// Panics in the task of a connection.
     pub(crate) panics: Counter,
     delivered: [Counter; 3],
@@ -36,8 +32,6 @@ impl Meters {
             )
         };
         Self {
-            connections: metrics::gauge!("statecast_mqtt_connections"),
-            bytes_in_flight: metrics::gauge!("statecast_mqtt_bytes_in_flight"),
             panics: metrics::counter!("statecast_mqtt_panics_total"),
             delivered: publishes("delivered"),
             routed: publishes("routed"),

@@ -16,12 +16,17 @@ type Clients = HashMap<Arc<str>, Arc<Peer>>;
 
 impl Registry {
     /// Enters a connection, and returns the one that it takes over from. The caller ends that one, and waits
-    /// until it is gone before anything is delivered for the new one.
-    pub(crate) fn enter(&self, peer: &Arc<Peer>) -> Option<Arc<Peer>> {
+    /// until it is gone before anything is delivered for the new one. None when there are too many; who takes over
+    /// is never one too many.
+    pub(crate) fn enter(&self, peer: &Arc<Peer>, connections_max: usize) -> Option<Option<Arc<Peer>>> {
         let client = &peer.client;
         let mut realms = self.0.lock();
+        let known = realms.get(&client.realm).is_some_and(|clients| clients.contains_key(&client.client_id));
+        if !known && realms.values().map(HashMap::len).sum::<usize>() >= connections_max {
+            return None;
+        }
         let clients = realms.entry(Arc::clone(&client.realm)).or_default();
-        clients.insert(Arc::clone(&client.client_id), Arc::clone(peer))
+        Some(clients.insert(Arc::clone(&client.client_id), Arc::clone(peer)))
     }
 
     /// Removes a connection, unless another has taken over from it.

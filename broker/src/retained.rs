@@ -58,6 +58,11 @@ impl Retained {
         true
     }
 
+    /// What all of them weigh, in bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        self.kept.lock().bytes
+    }
+
     /// Messages that a new subscriber with this filter sees. Looks at each that is kept for the realm, and drops
     /// those that have expired.
     pub(crate) fn matching(&self, realm: &str, pattern: &str) -> Vec<Message> {

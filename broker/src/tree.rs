@@ -79,6 +79,8 @@ pub(crate) struct Tree(RwLock<HashMap<Arc<str>, Realm>>);
 struct Realm {
     exact: HashMap<Arc<str>, Subscribers>,
     wild: Node,
+    /// How many subscriptions there are in both.
+    count: usize,
 }
 
 /// All who subscribed with one pattern.
@@ -119,7 +121,7 @@ impl Tree {
         } else {
             realm.exact.entry(pattern.into()).or_default()
         };
-        subscribers.add(group, subscription);
+        realm.count += usize::from(subscribers.add(group, subscription));
     }
 
     /// Ends a subscription.
@@ -128,14 +130,16 @@ impl Tree {
         let mut realms = self.0.write();
         let Some(realm) = realms.get_mut(&peer.client.realm) else { return };
         let connection = peer.client.connection;
+        let mut removed = false;
         if !is_exact(pattern) {
-            realm.wild.remove(pattern, group, connection);
+            removed = realm.wild.remove(pattern, group, connection);
         } else if let Some(subscribers) = realm.exact.get_mut(pattern) {
-            subscribers.remove(group, connection);
+            removed = subscribers.remove(group, connection);
             if subscribers.is_empty() {
                 realm.exact.remove(pattern);
             }
         }
+        realm.count -= usize::from(removed);
         if realm.exact.is_empty() && realm.wild.is_empty() {
             realms.remove(&peer.client.realm);
         }
@@ -192,6 +196,11 @@ impl Tree {
         });
         any
     }
+
+    /// How many subscriptions are in force.
+    pub(crate) fn len(&self) -> usize {
+        self.0.read().values().map(|realm| realm.count).sum()
+    }
 }
 
 fn is_exact(pattern: &str) -> bool {
@@ -208,7 +217,8 @@ fn without_hash(pattern: &str) -> (Option<&str>, bool) {
 }
 
 impl Subscribers {
-    fn add(&mut self, group: Option<&str>, subscription: Subscription) {
+    /// True if it is one more.
+    fn add(&mut self, group: Option<&str>, subscription: Subscription) -> bool {
         let list = match group {
             None => &mut self.plain,
             Some(name) => {
@@ -220,25 +230,34 @@ impl Subscribers {
                 &mut self.groups[at].members
             }
         };
-        list.retain(|old| old.connection() != subscription.connection());
+        let is_new = !leave(list, subscription.connection());
         list.push(subscription);
+        is_new
     }
 
-    fn remove(&mut self, group: Option<&str>, connection: u64) {
-        let Some(name) = group else {
-            return self.plain.retain(|old| old.connection() != connection);
-        };
+    /// True if there was one.
+    fn remove(&mut self, group: Option<&str>, connection: u64) -> bool {
+        let Some(name) = group else { return leave(&mut self.plain, connection) };
+        let mut removed = false;
         self.groups.retain_mut(|group| {
             if *group.name == *name {
-                group.members.retain(|old| old.connection() != connection);
+                removed = leave(&mut group.members, connection);
             }
             !group.members.is_empty()
         });
+        removed
     }
 
     fn is_empty(&self) -> bool {
         self.plain.is_empty() && self.groups.is_empty()
     }
+}
+
+/// Removes the subscription of a connection, if it has one.
+fn leave(list: &mut Vec<Subscription>, connection: u64) -> bool {
+    let before = list.len();
+    list.retain(|one| one.connection() != connection);
+    list.len() < before
 }
 
 impl Node {
@@ -251,24 +270,24 @@ impl Node {
         if below { &mut node.below } else { &mut node.here }
     }
 
-    fn remove(&mut self, pattern: &str, group: Option<&str>, connection: u64) {
+    fn remove(&mut self, pattern: &str, group: Option<&str>, connection: u64) -> bool {
         let (levels, below) = without_hash(pattern);
         let levels: Vec<&str> = levels.into_iter().flat_map(|levels| levels.split('/')).collect();
-        self.remove_below(&levels, below, group, connection);
+        self.remove_below(&levels, below, group, connection)
     }
 
     /// Removes at the end of the path, and on the way back every node with nothing left in it.
-    fn remove_below(&mut self, levels: &[&str], below: bool, group: Option<&str>, connection: u64) {
+    fn remove_below(&mut self, levels: &[&str], below: bool, group: Option<&str>, connection: u64) -> bool {
         let Some((level, rest)) = levels.split_first() else {
             let subscribers = if below { &mut self.below } else { &mut self.here };
             return subscribers.remove(group, connection);
         };
-        if let Some(child) = self.children.get_mut(*level) {
-            child.remove_below(rest, below, group, connection);
-            if child.is_empty() {
-                self.children.remove(*level);
-            }
+        let Some(child) = self.children.get_mut(*level) else { return false };
+        let removed = child.remove_below(rest, below, group, connection);
+        if child.is_empty() {
+            self.children.remove(*level);
         }
+        removed
     }
 
     fn is_empty(&self) -> bool {

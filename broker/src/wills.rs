@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use crate::Client;
+use crate::limits::Limit;
 
 /// What a client that is back means for its will.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +52,7 @@ impl Wills {
         let (sender, back) = oneshot::channel();
         let mut waiting = self.0.lock();
         if waiting.len() >= wills_max {
+            Limit::DelayedWills.count();
             return None;
         }
         waiting.insert(key.clone(), Waiting { connection: client.connection, back: sender });

@@ -6,29 +6,29 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
-use mqtt_protocol_core::mqtt::connection::Version;
 use mqtt_protocol_core::mqtt::packet::{
     AssignedClientIdentifier, MaximumPacketSize, Packet, Property, ReceiveMaximum, ServerKeepAlive,
     SessionExpiryInterval, SharedSubscriptionAvailable, SubscriptionIdentifierAvailable, TopicAliasMaximum,
     v3_1_1, v5_0,
 };
 use mqtt_protocol_core::mqtt::result_code::{ConnectReasonCode, ConnectReturnCode, MqttError};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::aliases::takes_no_aliases;
 use super::codec::Codec;
-use super::frame::{self, Frame, Kind};
+use super::frame::{self, BadFrame, Frame, Kind};
+use super::publish::has_bad_property;
+use super::rejected::Rejected;
 use super::seat::Seat;
 use super::wish::Wish;
 use crate::access::CertificateName;
 use crate::broker::Hub;
 use crate::ending::Ending;
+use crate::limits::Limit;
 use crate::peer::Peer;
 use crate::wire::Wire;
 use crate::{Client, Delivery, Denied, Event, Hello, Receipt, meters, topics};
 
-/// Longest CONNECT, in bytes: nobody has shown a password yet.
-const CONNECT_BYTES_MAX: usize = 8 * 1024;
 /// Longest client id, in bytes.
 const CLIENT_ID_BYTES_MAX: usize = 256;
 
@@ -41,40 +41,22 @@ pub(super) struct Welcome {
     pub(super) input: Vec<u8>,
 }
 
-/// Why a client isn't let in.
-enum Rejected {
-    /// Without a word: it said nothing, or nothing that is MQTT.
-    Silently(&'static str),
-    /// The codec has put the answer into the output.
-    Answered,
-    /// With a code (MQTT 5, 3.2.2.2; 3.1.1, 3.2.2.3).
-    With(ConnectReasonCode),
-}
-
-impl From<Denied> for Rejected {
-    fn from(denied: Denied) -> Self {
-        Self::With(match denied {
-            Denied::Credentials => ConnectReasonCode::BadUserNameOrPassword,
-            Denied::NotAuthorized => ConnectReasonCode::NotAuthorized,
-            Denied::Unavailable => ConnectReasonCode::ServerUnavailable,
-        })
-    }
-}
-
-/// Hears a client out and lets it in, or tells it why not.
+/// Hears a client out and lets it in, or tells it why not; who is `refused` from the start is only heard to know in
+/// which version to say so.
 pub(super) async fn greet(
     hub: &Arc<Hub>,
     stream: &mut Wire,
     address: SocketAddr,
     certificate: Option<CertificateName>,
+    refused: Option<Limit>,
 ) -> Option<Welcome> {
     let deadline = Instant::now() + hub.config.connect_timeout;
     let mut codec = Codec::new();
-    let heard = hub.stopping.run_until_cancelled(hear(stream, &mut codec, deadline)).await;
+    let heard = hub.stopping.run_until_cancelled(hear(hub, stream, &mut codec, deadline)).await;
     let rejected = match heard.unwrap_or(Err(Rejected::Silently("stopping"))) {
         Ok((mut wish, input)) => {
             wish.limit_keep_alive(&hub.config.keep_alive_s);
-            match admit(hub, &wish, hello(&wish, address, certificate), deadline).await {
+            match log_in(hub, &wish, hello(&wish, address, certificate), deadline, refused).await {
                 Ok(seat) => match codec.send(connack(hub, &wish, &seat)?) {
                     Ok(()) => return Some(Welcome { codec, seat, wish, input }),
                     Err(_) => Rejected::Silently("connack"),
@@ -84,36 +66,48 @@ pub(super) async fn greet(
         }
         Err(rejected) => rejected,
     };
-    let reason = match rejected {
-        Rejected::Silently(reason) => reason,
-        Rejected::Answered => "malformed connect",
-        Rejected::With(code) => {
-            if let Some(packet) = refusal(codec.version(), code) {
-                codec.send(packet).ok();
-            }
-            word(code)
-        }
-    };
+    let reason = rejected.tell(&mut codec);
     meters::refused(reason);
-    tracing::info!(%address, reason, "a client isn't let in");
+    if refused.is_some() {
+        // One line for each would make a flood of connections a flood of lines.
+        tracing::debug!(%address, reason, "a client isn't let in");
+    } else {
+        tracing::info!(%address, reason, "a client isn't let in");
+    }
     stream.say_goodbye(codec.output).await;
     None
 }
 
 /// Reads until the CONNECT is complete.
-async fn hear(stream: &mut Wire, codec: &mut Codec, deadline: Instant) -> Result<(Wish, Vec<u8>), Rejected> {
+async fn hear(
+    hub: &Hub,
+    stream: &mut Wire,
+    codec: &mut Codec,
+    deadline: Instant,
+) -> Result<(Wish, Vec<u8>), Rejected> {
+    let bytes_max = hub.config.connect_bytes_max;
     let mut input = Vec::new();
     let (len, header) = loop {
-        match timeout_at(deadline, stream.read(&mut input, CONNECT_BYTES_MAX)).await {
-            Err(_) => return Err(Rejected::Silently("connect timeout")),
+        match timeout_at(deadline, stream.read(&mut input, bytes_max)).await {
+            Err(_) => {
+                Limit::ConnectTimeout.count();
+                return Err(Rejected::Silently("connect timeout"));
+            }
             Ok(Ok(0) | Err(_)) => return Err(Rejected::Silently("closed before connect")),
             Ok(Ok(_)) => {}
         }
-        match frame::next(&input, CONNECT_BYTES_MAX) {
+        match frame::next(&input, bytes_max) {
             _ if input[0] >> 4 != Kind::CONNECT.number() => return Err(Rejected::Silently("not a connect")),
             Ok(Frame::Whole { len, header, .. }) => break (len, header),
             Ok(Frame::Part) => {}
-            Err(_) => return Err(Rejected::Silently("malformed connect")),
+            Err(BadFrame::TooLarge) => {
+                Limit::ConnectBytes.count();
+                if says_v5(&input) {
+                    codec.output.extend_from_slice(&[0x20, 3, 0, ConnectReasonCode::PacketTooLarge as u8, 0]);
+                }
+                return Err(Rejected::Answered("connect too large"));
+            }
+            Err(BadFrame::Malformed) => return Err(Rejected::Silently("malformed connect")),
         }
     };
     let no_aliases = takes_no_aliases(&mut input[..len], header);
@@ -131,10 +125,16 @@ async fn hear(stream: &mut Wire, codec: &mut Codec, deadline: Instant) -> Result
             let level = input[header..].strip_prefix(b"\0\x04MQTT").and_then(|rest| rest.first());
             let answer: &[u8] = if level > Some(&5) { &[0x20, 3, 0, 0x84, 0] } else { &[0x20, 2, 0, 1] };
             codec.output.extend_from_slice(answer);
-            Err(Rejected::Answered)
+            Err(Rejected::Answered("protocol version"))
         }
-        _ => Err(Rejected::Answered),
+        _ => Err(Rejected::Answered("malformed connect")),
     }
+}
+
+/// Does the beginning of a CONNECT say that it is of version 5?
+fn says_v5(input: &[u8]) -> bool {
+    let header = input.iter().skip(1).take(4).position(|byte| byte & 0x80 == 0).map(|at| at + 2);
+    header.and_then(|header| input.get(header..)).is_some_and(|rest| rest.starts_with(b"\0\x04MQTT\x05"))
 }
 
 /// What is shown to whoever decides.
@@ -148,9 +148,35 @@ fn hello(wish: &Wish, address: SocketAddr, certificate: Option<CertificateName>)
     }
 }
 
+/// Admits a client, unless it is over a limit from the start or has failed too often. A failure is answered no
+/// sooner than the last ones demand.
+async fn log_in(
+    hub: &Arc<Hub>,
+    wish: &Wish,
+    hello: Hello,
+    deadline: Instant,
+    refused: Option<Limit>,
+) -> Result<Seat, Rejected> {
+    if let Some(limit) = refused {
+        return Err(Rejected::Limited(limit));
+    }
+    let (begun, address) = (Instant::now(), hello.peer.ip());
+    let name = wish.user_name.as_deref().unwrap_or(&wish.client_id);
+    if let Err(limit) = hub.logins.check(address, name, begun) {
+        limit.count();
+        return Err(Rejected::Limited(limit));
+    }
+    let admitted = admit(hub, wish, hello, deadline).await;
+    if let Err(Rejected::With(ConnectReasonCode::BadUserNameOrPassword)) = admitted {
+        let answer_at = begun + hub.logins.failed(address, name, Instant::now());
+        hub.stopping.run_until_cancelled(sleep_until(answer_at)).await;
+    }
+    admitted
+}
+
 /// Decides whether a client may connect, and gives it its seat.
 async fn admit(hub: &Arc<Hub>, wish: &Wish, hello: Hello, deadline: Instant) -> Result<Seat, Rejected> {
-    if hub.stopping.is_cancelled() || hub.registry.len() >= hub.config.connections_max {
+    if hub.stopping.is_cancelled() {
         return Err(Rejected::With(ConnectReasonCode::ServerBusy));
     }
     let unidentified = wish.client_id.is_empty() && !wish.may_be_assigned_id;
@@ -163,7 +189,11 @@ async fn admit(hub: &Arc<Hub>, wish: &Wish, hello: Hello, deadline: Instant) -> 
     let judged = hub.abandoned.run_until_cancelled(timeout_at(deadline, hub.access.connect(&hello))).await;
     let Some(Ok(judged)) = judged else { return Err(Denied::Unavailable.into()) };
     let admitted = judged?;
+    hub.logins.succeeded(wish.user_name.as_deref().unwrap_or(&wish.client_id));
     if let Some(will) = &wish.will {
+        if has_bad_property(will.properties.as_deref().unwrap_or_default()) {
+            return Err(Rejected::With(ConnectReasonCode::ProtocolError));
+        }
         match topics::check_topic(&will.topic, &hub.config) {
             Ok(()) if admitted.grants.may_publish(&will.topic) => {}
             Ok(()) | Err(topics::BadTopic::Reserved) => return Err(Denied::NotAuthorized.into()),
@@ -189,7 +219,10 @@ async fn take_seat(
     deadline: Instant,
 ) -> Result<Seat, Rejected> {
     let peer = Peer::new(client, hub.config.outbox_bytes_max);
-    let predecessor = hub.registry.enter(&peer);
+    let Some(predecessor) = hub.registry.enter(&peer, hub.config.connections_max) else {
+        Limit::Connections.count();
+        return Err(Rejected::Limited(Limit::Connections));
+    };
     let seat = Seat::new(Arc::clone(hub), peer, predecessor);
     let entered = async {
         seat.predecessor_gone().await;
@@ -248,33 +281,4 @@ fn connack(hub: &Hub, wish: &Wish, seat: &Seat) -> Option<Packet> {
     }
     let connack = v5_0::Connack::builder().session_present(false).reason_code(ConnectReasonCode::Success);
     connack.props(properties).build().ok().map(Into::into)
-}
-
-/// The CONNACK of a client that isn't. 3.1.1 has fewer codes.
-fn refusal(version: Version, code: ConnectReasonCode) -> Option<Packet> {
-    if version == Version::V5_0 {
-        let connack = v5_0::Connack::builder().session_present(false).reason_code(code);
-        return connack.build().ok().map(Into::into);
-    }
-    let code = match code {
-        ConnectReasonCode::ClientIdentifierNotValid => ConnectReturnCode::IdentifierRejected,
-        ConnectReasonCode::BadUserNameOrPassword => ConnectReturnCode::BadUserNameOrPassword,
-        ConnectReasonCode::ServerUnavailable | ConnectReasonCode::ServerBusy => {
-            ConnectReturnCode::ServerUnavailable
-        }
-        _ => ConnectReturnCode::NotAuthorized,
-    };
-    v3_1_1::Connack::builder().session_present(false).return_code(code).build().ok().map(Into::into)
-}
-
-fn word(code: ConnectReasonCode) -> &'static str {
-    match code {
-        ConnectReasonCode::BadUserNameOrPassword => "credentials",
-        ConnectReasonCode::ServerUnavailable => "unavailable",
-        ConnectReasonCode::ServerBusy => "busy",
-        ConnectReasonCode::ClientIdentifierNotValid => "client id",
-        ConnectReasonCode::TopicNameInvalid => "will topic",
-        ConnectReasonCode::BadAuthenticationMethod => "authentication method",
-        _ => "not authorized",
-    }
 }

@@ -12,6 +12,7 @@ use super::{Session, packets};
 use crate::broker::Hub;
 use crate::ending::Ending;
 use crate::expiry::Expiry;
+use crate::limits::Limit;
 use crate::meters::{self, Outcome};
 use crate::{Client, Delivery, Event, Receipt};
 
@@ -21,7 +22,7 @@ impl Session {
         self.log(ending);
         if let Some(code) = ending.code() {
             // Only v5 has such a packet, and only once.
-            let reason = self.reasons.then(|| ending.word());
+            let reason = self.reasons.then(|| ending.reason());
             let told = packets::disconnect(code, reason).and_then(|packet| self.codec.send(packet));
             if told == Err(MqttError::PacketTooLarge) {
                 packets::disconnect(code, None).and_then(|packet| self.codec.send(packet)).ok();
@@ -54,6 +55,7 @@ impl Session {
     fn log(&self, ending: Ending) {
         let client = &self.peer.client;
         let (address, reason) = (self.address, ending.word());
+        ending.limit().into_iter().for_each(Limit::count);
         match ending {
             Ending::Violation(code) => {
                 meters::refused("protocol");

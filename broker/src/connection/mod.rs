@@ -1,7 +1,8 @@
 //! One connection: a task that reads packets, hands publishes on, and writes acknowledgements and letters.
 //!
 //! In the order in which a connection lives:
-//! - [`connect`]: CONNECT and CONNACK, with [`wish`] (what the client asks for) and [`seat`] (its place)
+//! - [`connect`]: CONNECT and CONNACK, with [`wish`] (what the client asks for), [`seat`] (its place) and
+//!   [`rejected`] (why it isn't let in)
 //! - [`frame`], [`codec`]: packets in the bytes of a wire, protocol state
 //! - [`read`]: which packets are taken now, and which have to wait
 //! - [`room`]: what a publish needs
@@ -14,6 +15,7 @@
 //! like any other, and counted; no other connection notices.
 
 mod connect;
+mod rejected;
 mod wish;
 mod seat;
 mod frame;
@@ -51,6 +53,7 @@ use self::wish::Will;
 use crate::access::CertificateName;
 use crate::broker::Hub;
 use crate::ending::Ending;
+use crate::limits::{Pace, Ticket};
 use crate::peer::Peer;
 use crate::wire::Wire;
 
@@ -62,12 +65,15 @@ pub(crate) struct Arrival {
     pub(crate) address: SocketAddr,
     /// Whom its certificate names, if it showed one.
     pub(crate) certificate: Option<CertificateName>,
+    /// Its place among the open sockets.
+    pub(crate) ticket: Ticket,
 }
 
 /// Serves one connection until nothing is left of it.
 pub(crate) async fn serve(hub: Arc<Hub>, arrival: Arrival) {
-    let Arrival { mut stream, address, certificate } = arrival;
-    let greeted = AssertUnwindSafe(connect::greet(&hub, &mut stream, address, certificate)).catch_unwind();
+    let Arrival { mut stream, address, certificate, ticket } = arrival;
+    let greeted = AssertUnwindSafe(connect::greet(&hub, &mut stream, address, certificate, ticket.refused))
+        .catch_unwind();
     let welcome = match Box::pin(greeted).await {
         Ok(Some(welcome)) => welcome,
         Ok(None) => return,
@@ -82,6 +88,7 @@ pub(crate) async fn serve(hub: Arc<Hub>, arrival: Arrival) {
         }
     };
     Box::pin(session.finish(ending)).await;
+    drop(ticket);
 }
 
 /// The state of an admitted connection; only its task has it. What others may touch is in its [`Peer`].
@@ -120,6 +127,8 @@ struct Session {
     /// The client said goodbye, but packets from before that are still waiting.
     goodbye: Option<Ending>,
     clock: Clock,
+    /// How fast the client publishes.
+    pace: Pace,
     timer: Pin<Box<Sleep>>,
     seat: Seat,
 }
@@ -130,6 +139,8 @@ enum Waited {
     Room(Result<Room, Ending>),
     /// All that a SUBACK needs.
     Subscribed(Subscribed),
+    /// The client may publish again without being faster than its rate.
+    Pace,
 }
 
 impl Session {
@@ -160,6 +171,7 @@ impl Session {
             subscribing: false,
             will: wish.will,
             goodbye: None,
+            pace: Pace::default(),
             timer: Box::pin(sleep_until(clock.next().unwrap_or(now))),
             clock,
             seat,
@@ -233,6 +245,7 @@ impl Session {
         match waited {
             Waited::Room(room) => self.room = Some(room?),
             Waited::Subscribed(subscribed) => self.subscribed(subscribed)?,
+            Waited::Pace => {}
         }
         Ok(())
     }

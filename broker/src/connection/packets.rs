@@ -75,7 +75,7 @@ fn pubrec_code(refused: &Refused) -> PubrecReasonCode {
 
 fn reason(refused: &Refused) -> Option<&str> {
     match refused {
-        Refused::NotAuthorized => None,
+        Refused::NotAuthorized => Some("not allowed to publish to this topic"),
         Refused::Payload(text) | Refused::Quota(text) | Refused::Other(text) => Some(text),
     }
 }
@@ -107,9 +107,15 @@ pub(super) fn pubcomp(version: Version, id: u16, known: bool) -> Made {
 }
 
 /// SUBACK. 3.1.1 has one code for all failures.
-pub(super) fn suback(version: Version, id: u16, codes: Vec<SubackReasonCode>) -> Made {
+pub(super) fn suback(version: Version, id: u16, codes: Vec<SubackReasonCode>, reason: Option<&str>) -> Made {
     Ok(match version {
-        Version::V5_0 => v5_0::Suback::builder().packet_id(id).reason_codes(codes).build()?.into(),
+        Version::V5_0 => {
+            let packet = v5_0::Suback::builder().packet_id(id).reason_codes(codes);
+            match reason {
+                Some(text) => packet.props(vec![reason_string(text)?]).build()?.into(),
+                None => packet.build()?.into(),
+            }
+        }
         _ => {
             let codes = codes
                 .into_iter()

@@ -9,6 +9,7 @@ use mqtt_protocol_core::mqtt::packet::{Packet, Property};
 use mqtt_protocol_core::mqtt::result_code::{DisconnectReasonCode as Code, MqttError};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::mpsc::OwnedPermit;
+use tokio::time::Instant;
 
 use super::frame::{PublishHead, publish_head};
 use super::room::{Place, Room};
@@ -17,6 +18,7 @@ use super::{Session, packets};
 use crate::broker::Hub;
 use crate::ending::Ending;
 use crate::expiry::Expiry;
+use crate::limits::Limit;
 use crate::meters::Outcome;
 use crate::peer::Peer;
 use crate::receipts::Acknowledgement;
@@ -50,10 +52,11 @@ impl Session {
             self.codec.receive(packet)?;
             return Err(MqttError::MalformedPacket.into());
         };
-        if head.qos > 0 && !self.has_slot(head) {
+        if head.qos > 0 && !self.has_slot(head) || self.room.is_none() && !self.keeps_pace() {
             return Ok(false);
         }
         if head.qos == 2 && self.unreleased.contains(&head.packet) {
+            self.pace.spend(&self.hub.config, packet.len(), Instant::now());
             self.repeat_pubrec(head.packet)?;
             return Ok(true);
         }
@@ -67,6 +70,7 @@ impl Session {
             None => self.hub.config.is_own(head.topic),
         };
         let Some(room) = self.take_room(packet.len(), own) else { return Ok(false) };
+        self.pace.spend(&self.hub.config, packet.len(), Instant::now());
         let published = match self.aliased.take() {
             Some(published) => published,
             None => self.parse(packet)?,
@@ -102,7 +106,9 @@ impl Session {
                 expiry: None,
             },
             Some(Packet::V5_0Publish(packet)) => {
-                check_properties(packet.props())?;
+                if has_bad_property(packet.props()) {
+                    return Err(Ending::Violation(Code::ProtocolError));
+                }
                 Published {
                     topic: packet.topic_name().into(),
                     payload: Bytes::copy_from_slice(packet.payload().as_slice()),
@@ -152,7 +158,7 @@ impl Session {
         let grants = &self.peer.client.grants;
         let refused = match topics::check_topic(&published.topic, &self.hub.config) {
             Err(BadTopic::Malformed) => return Err(Ending::Violation(Code::TopicNameInvalid)),
-            Err(BadTopic::TooLong) => Some(Refused::Quota("the topic is too long".into())),
+            Err(BadTopic::TooLong) => Some(over(Limit::Topic)),
             Err(BadTopic::Reserved) => Some(Refused::NotAuthorized),
             Ok(()) if !grants.may_publish(&published.topic) => Some(Refused::NotAuthorized),
             Ok(()) => None,
@@ -230,15 +236,14 @@ fn topic_alias(bytes: &[u8]) -> Option<u16> {
     None
 }
 
-/// Refuses properties that no client may send: a subscription identifier (MQTT 5, 3.3.4), and a response topic with
-/// wildcards (3.3.2.3.5).
-fn check_properties(properties: &[Property]) -> Result<(), Ending> {
-    let bad = properties.iter().any(|property| match property {
+/// Are there properties that no client may send: a subscription identifier (MQTT 5, 3.3.4), or a response topic with
+/// wildcards (3.3.2.3.5)?
+pub(super) fn has_bad_property(properties: &[Property]) -> bool {
+    properties.iter().any(|property| match property {
         Property::SubscriptionIdentifier(_) => true,
         Property::ResponseTopic(topic) => topic.val().contains(['+', '#']),
         _ => false,
-    });
-    if bad { Err(Ending::Violation(Code::ProtocolError)) } else { Ok(()) }
+    })
 }
 
 /// Hands a publish on one of the service's own topics to whoever makes it durable.
@@ -261,12 +266,18 @@ pub(super) fn deliver(
 /// Notes what has to outlast a publish on a routed topic: the topic itself, and the message if it is retained.
 pub(super) fn keep(hub: &Hub, client: &Client, published: &Published) -> Result<(), Refused> {
     if !hub.router.admits_topic(&client.realm, &published.topic) {
-        return Err(Refused::Quota("too many topics".into()));
+        return Err(over(Limit::RouterTopics));
     }
     if published.retain && !hub.retained.keep(&client.realm, &message(client, published)) {
-        return Err(Refused::Quota("too many retained messages".into()));
+        return Err(over(Limit::RetainedBytes));
     }
     Ok(())
+}
+
+/// The refusal of a publish that is over a limit, counted.
+fn over(limit: Limit) -> Refused {
+    limit.count();
+    Refused::Quota(limit.reason().into())
 }
 
 /// Hands a publish on any other topic to the router.

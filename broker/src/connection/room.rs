@@ -1,15 +1,17 @@
-//! Room for a publish: its bytes in the total in flight, and a place where it goes. At once, or waited for.
+//! Room for a publish: the pace of its client, its bytes in the total in flight, and a place where it goes. At once, or waited for.
 
 use std::sync::Arc;
 
 use futures::FutureExt as _;
 use tokio::sync::mpsc::OwnedPermit;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, sleep_until};
 
 use super::{Session, Waited};
 use crate::Delivery;
 use crate::broker::Hub;
 use crate::ending::Ending;
+use crate::limits::Limit;
 
 /// Room for one publish: its bytes in the total in flight, and a place where it goes.
 pub(super) struct Room {
@@ -26,6 +28,14 @@ pub(super) enum Place {
 }
 
 impl Session {
+    /// May the client publish now without being faster than its rate? If not, that is waited for.
+    pub(super) fn keeps_pace(&mut self) -> bool {
+        let Some(ready_at) = self.pace.ready_at(&self.hub.config, Instant::now()) else { return true };
+        Limit::Publishes.count();
+        self.wait = Some(Box::pin(sleep_until(ready_at).map(|()| Waited::Pace)));
+        false
+    }
+
     /// Room for a publish of this many bytes, at once or not at all; then it is waited for.
     pub(super) fn take_room(&mut self, bytes: usize, own: bool) -> Option<Room> {
         if let Some(room) = self.room.take() {
@@ -33,10 +43,13 @@ impl Session {
         }
         let hub = &self.hub;
         let bytes = share(bytes, hub);
-        if let Ok(bytes) = Arc::clone(&hub.bytes).try_acquire_many_owned(bytes)
-            && let Some(place) = place_at_once(hub, own)
-        {
-            return Some(Room { bytes, place });
+        match Arc::clone(&hub.bytes).try_acquire_many_owned(bytes) {
+            Ok(bytes) => {
+                if let Some(place) = place_at_once(hub, own) {
+                    return Some(Room { bytes, place });
+                }
+            }
+            Err(_) => Limit::BytesInFlight.count(),
         }
         let room = wait_for_room(Arc::clone(hub), bytes, own);
         self.wait = Some(Box::pin(room.map(Waited::Room)));

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use mqtt_protocol_core::mqtt::packet::{MqttString, Property, RetainHandling, SubEntry, SubOpts};
 use mqtt_protocol_core::mqtt::result_code::{
-    DisconnectReasonCode as Code, SubackReasonCode, UnsubackReasonCode,
+    DisconnectReasonCode as Code, MqttError, SubackReasonCode, UnsubackReasonCode,
 };
 use tokio::sync::oneshot;
 
@@ -12,6 +12,7 @@ use super::wish::quality;
 use super::{Session, Waited, packets};
 use crate::broker::Hub;
 use crate::ending::Ending;
+use crate::limits::Limit;
 use crate::outbox::Letter;
 use crate::router::Feed;
 use crate::topics::{self, BadTopic, Filter};
@@ -42,10 +43,27 @@ struct Asked {
     in_force: Option<oneshot::Receiver<()>>,
 }
 
+/// Why a filter isn't put in force.
+struct NotGranted {
+    code: SubackReasonCode,
+    reason: &'static str,
+}
+
+const NOT_AUTHORIZED: NotGranted =
+    NotGranted { code: SubackReasonCode::NotAuthorized, reason: "not allowed to subscribe to this" };
+
+/// A filter is over a limit; counted.
+fn over(limit: Limit) -> NotGranted {
+    limit.count();
+    NotGranted { code: SubackReasonCode::QuotaExceeded, reason: limit.reason() }
+}
+
 /// All that a SUBACK needs.
 pub(super) struct Subscribed {
     packet: u16,
     codes: Vec<SubackReasonCode>,
+    /// Why the first of those that are not in force isn't.
+    reason: Option<&'static str>,
     /// What the client sees first.
     letters: Vec<Letter>,
 }
@@ -64,7 +82,7 @@ impl Session {
             // Who shares can't keep its own messages from the others (MQTT 5, 3.8.3.1).
             return Err(Ending::Violation(Code::ProtocolError));
         }
-        let mut codes = Vec::with_capacity(entries.len());
+        let (mut codes, mut reason) = (Vec::with_capacity(entries.len()), None);
         let mut asked = Vec::new();
         for entry in entries {
             match self.put_in_force(&entry.topic_filter().into(), entry.sub_opts(), identifier) {
@@ -72,11 +90,14 @@ impl Session {
                     codes.push(granted(quality(entry.sub_opts().qos())));
                     asked.push(one);
                 }
-                Err(code) => codes.push(code),
+                Err(denied) => {
+                    codes.push(denied.code);
+                    reason.get_or_insert(denied.reason);
+                }
             }
         }
         if !asked.iter().any(|one| one.wanted || one.in_force.is_some()) {
-            return self.subscribed(Subscribed { packet, codes, letters: Vec::new() });
+            return self.subscribed(Subscribed { packet, codes, reason, letters: Vec::new() });
         }
         let subscriptions =
             self.filters.values().map(|one| (Arc::clone(&one.pattern), one.options.qos)).collect();
@@ -86,7 +107,7 @@ impl Session {
         self.subscribing = true;
         self.wait = Some(Box::pin(async move {
             let letters = letters.await.into_iter().map(|one| one.identified(identifiers.clone())).collect();
-            Waited::Subscribed(Subscribed { packet, codes, letters })
+            Waited::Subscribed(Subscribed { packet, codes, reason, letters })
         }));
         Ok(())
     }
@@ -97,19 +118,21 @@ impl Session {
         filter: &Arc<str>,
         options: &SubOpts,
         identifier: Option<u32>,
-    ) -> Result<Asked, SubackReasonCode> {
+    ) -> Result<Asked, NotGranted> {
         let config = &self.hub.config;
         let Filter { pattern, group } = topics::check_filter(filter, config).map_err(|bad| match bad {
-            BadTopic::Malformed => SubackReasonCode::TopicFilterInvalid,
-            BadTopic::TooLong => SubackReasonCode::QuotaExceeded,
-            BadTopic::Reserved => SubackReasonCode::NotAuthorized,
+            BadTopic::Malformed => {
+                NotGranted { code: SubackReasonCode::TopicFilterInvalid, reason: "no valid filter" }
+            }
+            BadTopic::TooLong => over(Limit::Topic),
+            BadTopic::Reserved => NOT_AUTHORIZED,
         })?;
         if !self.peer.client.grants.may_subscribe(pattern) {
-            return Err(SubackReasonCode::NotAuthorized);
+            return Err(NOT_AUTHORIZED);
         }
         let known = self.filters.get(filter);
         if known.is_none() && self.filters.len() >= config.subscriptions_max {
-            return Err(SubackReasonCode::QuotaExceeded);
+            return Err(over(Limit::Subscriptions));
         }
         let reach = topics::reach(pattern, config);
         let shared = group.is_some();
@@ -153,7 +176,7 @@ impl Session {
         pattern: &Arc<str>,
         group: Option<&str>,
         options: Options,
-    ) -> Result<(Arc<Feed>, oneshot::Receiver<()>), SubackReasonCode> {
+    ) -> Result<(Arc<Feed>, oneshot::Receiver<()>), NotGranted> {
         let known = match group {
             Some(_) => self.filters.get(filter),
             None => self.filters.values().find(|one| one.feed.is_some() && !one.shared),
@@ -161,7 +184,8 @@ impl Session {
         let feed = match known.and_then(|known| known.feed.clone()) {
             Some(feed) => feed,
             None => {
-                let feed = self.hub.router.open(&self.peer, group).ok_or(SubackReasonCode::QuotaExceeded)?;
+                let feed = self.hub.router.open(&self.peer, group);
+                let feed = feed.ok_or_else(|| over(Limit::RouterLinks))?;
                 self.seat.feeds.push(Arc::clone(&feed));
                 feed
             }
@@ -170,16 +194,23 @@ impl Session {
             Some(in_force) => Ok((feed, in_force)),
             None => {
                 self.close_if_unused(&feed);
-                Err(SubackReasonCode::QuotaExceeded)
+                Err(over(Limit::RouterFilters))
             }
         }
     }
 
     /// Answers a SUBSCRIBE, and queues what comes first right behind the answer.
     pub(super) fn subscribed(&mut self, subscribed: Subscribed) -> Result<(), Ending> {
-        let Subscribed { packet, codes, letters } = subscribed;
+        let Subscribed { packet, codes, reason, letters } = subscribed;
         self.subscribing = false;
-        self.codec.send(packets::suback(self.codec.version(), packet, codes)?)?;
+        let (version, reason) = (self.codec.version(), reason.filter(|_| self.reasons));
+        match self.codec.send(packets::suback(version, packet, codes.clone(), reason)?) {
+            // The client takes no packet that long: it is told without words (MQTT 5, 3.9.2.1.2).
+            Err(MqttError::PacketTooLarge) => {
+                self.codec.send(packets::suback(version, packet, codes, None)?)?;
+            }
+            sent => sent?,
+        }
         self.peer.outbox.lock().push_first(letters);
         Ok(())
     }

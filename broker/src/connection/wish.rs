@@ -7,6 +7,7 @@ use bytes::Bytes;
 use mqtt_protocol_core::mqtt::packet::{Property, Qos, v3_1_1, v5_0};
 
 use crate::QoS;
+use crate::limits::Limit;
 
 /// Most publishes that a 3.1.1 client, which can't say, is sent before it acknowledges.
 const WINDOW_DEFAULT: u16 = 100;
@@ -128,6 +129,7 @@ impl Wish {
         if !self.v5 || range.contains(&asked) {
             return;
         }
+        Limit::KeepAlive.count();
         self.keep_alive_s =
             if asked == 0 { *range.end() } else { asked.max(*range.start()).min(*range.end()) };
         self.keep_alive_is_ours = true;

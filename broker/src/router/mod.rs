@@ -184,6 +184,12 @@ impl Router {
         feed.closed.cancel();
     }
 
+    /// How many ways from the router are open, and how many filters are in force on them.
+    pub(crate) fn open_feeds(&self) -> (usize, usize) {
+        let feeds = self.feeds.lock();
+        (feeds.len(), feeds.values().map(|feed| feed.patterns.lock().len()).sum())
+    }
+
     fn command(&self, command: Command) {
         // Without a receiver the router has failed for good: a receipt in the command is dropped, and the client
         // of it told to send again.

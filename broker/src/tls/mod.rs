@@ -20,6 +20,7 @@ pub(crate) use self::certificates::Certificates;
 use crate::CertificateName;
 use crate::broker::Hub;
 use crate::connection::Arrival;
+use crate::limits::Ticket;
 use crate::meters;
 use crate::wire::Wire;
 
@@ -50,6 +51,7 @@ pub(crate) async fn arrive(
     certificates: &Arc<Certificates>,
     stream: TcpStream,
     address: SocketAddr,
+    ticket: Ticket,
 ) -> Option<Arrival> {
     let handshake = async {
         let acceptor = TlsAcceptor::from(certificates.current().await);
@@ -60,11 +62,13 @@ pub(crate) async fn arrive(
         Err(_) => "TLS handshake timeout".to_owned(),
         Ok(Err(error)) => error.to_string(),
         Ok(Ok(stream)) => match stream.get_ref().1.peer_certificates().and_then(|chain| chain.first()) {
-            None => return Some(Arrival { stream: Wire::pipe(stream), address, certificate: None }),
+            None => {
+                return Some(Arrival { stream: Wire::pipe(stream), address, certificate: None, ticket });
+            }
             Some(shown) => match name::of(shown) {
                 Some(name) => {
                     let certificate = Some(CertificateName::verified(name));
-                    return Some(Arrival { stream: Wire::pipe(stream), address, certificate });
+                    return Some(Arrival { stream: Wire::pipe(stream), address, certificate, ticket });
                 }
                 None => "a client certificate without a name".to_owned(),
             },

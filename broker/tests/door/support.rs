@@ -395,7 +395,8 @@ impl Raw {
         self.send(&packet(0x82, &body)).await;
         let suback = self.packet().await;
         assert_eq!((suback.kind(), suback.id()), (SUBACK, 77));
-        suback.body[if self.v5 { 3 } else { 2 }..].to_vec()
+        // Behind the properties, a reason string perhaps, which are short.
+        suback.body[if self.v5 { 3 + usize::from(suback.body[2]) } else { 2 }..].to_vec()
     }
 
     pub async fn unsubscribe(&mut self, filter: &str) -> Packet {

@@ -11,9 +11,6 @@ use crate::facts::Scope;
 use crate::property;
 use crate::schema::{self, Fields};
 
-/// Of a string only this many bytes count for the order, cut at a character.
-pub(crate) const SORTED_BYTES_MAX: usize = 128;
-
 /// The document of a twin.
 pub(crate) fn document(fields: &Fields, key: &DeviceKey, twin: &Twin) -> TantivyDocument {
     let mut document = TantivyDocument::default();
@@ -60,14 +57,7 @@ fn column_value(value: &Value) -> Option<OwnedValue> {
             Some(whole) => Some(OwnedValue::I64(whole)),
             None => value.as_f64().map(OwnedValue::F64),
         },
-        Value::String(value) => Some(OwnedValue::Str(sorted_text(value))),
+        Value::String(value) => Some(OwnedValue::Str(text::start(value))),
         Value::Null | Value::Array(_) | Value::Object(_) => None,
     }
-}
-
-/// What counts of a string for the order.
-fn sorted_text(value: &str) -> String {
-    let mut folded = text::fold(&value[..value.floor_char_boundary(SORTED_BYTES_MAX)]);
-    folded.truncate(folded.floor_char_boundary(SORTED_BYTES_MAX));
-    folded
 }

@@ -12,7 +12,7 @@
 //! - `shelf`: the directory in which a generation takes the place of another
 //! - [`status`], [`search`]: `Search`, the handle: positions, and waiting for one
 //! - [`follow`]: changes to commits, at the `pace` that the machine bears; its `course`, and `rebuild`, from nothing
-//! - `filter`, `translate`: a query of ours to one of tantivy
+//! - `filter`, `translate`, `within`: a query of ours to one of tantivy
 //! - `order`, `cursor`, [`facets`], [`find`]: what matches, in order, page by page, and counted
 //! - `range`, [`verify`], [`check`]: index and table compared, and repaired; when asked, and all the time
 
@@ -35,6 +35,7 @@ mod course;
 mod rebuild;
 mod filter;
 mod translate;
+mod within;
 mod order;
 mod cursor;
 pub mod facets;

@@ -2,7 +2,7 @@
 //!
 //! Numbers come before strings, strings before truths, and what a device doesn't have comes last; a key that
 //! is descending turns the values around, not that. Of an array the first value of the first of these kinds
-//! counts; of a string its first [`crate::entry::SORTED_BYTES_MAX`] bytes, folded. Equals are in the order of
+//! counts; of a string its first [`statecast_state::query::text::START_BYTES_MAX`] bytes, folded. Equals are in the order of
 //! their ids.
 //!
 //! Within a segment a string is a number: its place among all strings of its column. So documents are compared

@@ -1,17 +1,18 @@
 //! From the syntax tree of a query to a query of tantivy. What each part means is defined in
 //! [`statecast_state::query`]; a property test holds the two to each other.
 
-use statecast_state::query::{Expr, Field, Literal, Op, Seen};
+use statecast_state::query::text::is_near;
+use statecast_state::query::{Expr, Field, Literal};
 use statecast_state::{TenantId, Timestamp};
 use tantivy::columnar::{Column, DynamicColumn, DynamicColumnHandle, NumericalType};
 use tantivy::query::{AllQuery, BooleanQuery, Occur, PhraseQuery, Query, TermQuery};
 use tantivy::schema::IndexRecordOption;
-use tantivy::{DocId, SegmentReader, Term};
+use tantivy::{SegmentReader, Term};
 
 use crate::facts::Scope;
 use crate::filter::Filter;
-use crate::property;
-use crate::schema::{Fields, SEEN_COLUMN, VALUES_COLUMN};
+use crate::schema::Fields;
+use crate::{property, within};
 
 /// The devices of a tenant that match at the moment `now`.
 pub(crate) fn query(fields: &Fields, tenant: &TenantId, expr: &Expr, now: Timestamp) -> Box<dyn Query> {
@@ -46,13 +47,19 @@ impl Translator<'_> {
                 let start = self.scope.words(start).into_bytes();
                 Box::new(Filter::terms(self.fields.words, start, |_| true))
             }
+            Expr::Fuzzy { word, edits } => {
+                let (word, edits) = (word.clone(), *edits);
+                let near =
+                    move |token: &[u8]| str::from_utf8(token).is_ok_and(|token| is_near(token, &word, edits));
+                Box::new(Filter::terms(self.fields.words, self.scope.words("").into_bytes(), near))
+            }
             Expr::Phrase(tokens) => {
                 Box::new(PhraseQuery::new(tokens.iter().map(|token| self.word(token)).collect()))
             }
             Expr::Exists(Field::Id | Field::Online) => Box::new(AllQuery),
-            Expr::Exists(Field::Seen) => seen(None, None),
+            Expr::Exists(Field::Seen) => within::seen(|_| true),
             Expr::Exists(field) => self.fact(&self.scope.exists(&property::name(field))),
-            Expr::Equals { field, value } => self.equals(&property::name(field), value),
+            Expr::Equals { field, value } => self.equals(field, value),
             Expr::Like { field, pattern } => {
                 let pattern = pattern.clone();
                 let like = move |text: &[u8]| {
@@ -61,25 +68,25 @@ impl Translator<'_> {
                 let strings = self.scope.strings(&property::name(field));
                 Box::new(Filter::terms(self.fields.facts, strings, like))
             }
-            Expr::Compare { field, op, number } => compare(field, *op, *number),
-            Expr::Range { field, from, to } => {
-                let (from, to) = (*from, *to);
-                numbers(field, move |value| {
-                    from.is_none_or(|from| value >= from) && to.is_none_or(|to| value <= to)
-                })
+            Expr::Within { field: Field::Seen, range } => {
+                let (range, now) = (range.clone(), self.now);
+                within::seen(move |micros| range.time(Timestamp::from_micros(micros), now))
             }
+            Expr::Within { field, range } => within::property(field, range, self.now),
             Expr::Online(online) => self.fact(&self.scope.boolean(property::ONLINE, *online)),
-            Expr::Seen(test) => bounds(test, self.now),
         }
     }
 
     /// A property with any of the values that a literal may mean.
-    fn equals(&self, name: &str, value: &Literal) -> Box<dyn Query> {
+    fn equals(&self, field: &Field, value: &Literal) -> Box<dyn Query> {
+        let name = &property::name(field);
         let string = Some(self.scope.string(name, &value.text));
         let number = value.number.map(|number| self.scope.number(name, number));
         let boolean = value.boolean.map(|boolean| self.scope.boolean(name, boolean));
+        let during = value.during().filter(|_| *field != Field::Id);
+        let during = during.map(|day| within::property(field, &day, self.now));
         let meanings = [string, number, boolean].into_iter().flatten().map(|term| self.fact(&term));
-        Box::new(BooleanQuery::union(meanings.collect()))
+        Box::new(BooleanQuery::union(meanings.chain(during).collect()))
     }
 
     fn fact(&self, bytes: &[u8]) -> Box<dyn Query> {
@@ -89,38 +96,6 @@ impl Translator<'_> {
     fn word(&self, token: &str) -> Term {
         Term::from_field_text(self.fields.words, &self.scope.words(token))
     }
-}
-
-fn compare(field: &Field, op: Op, number: f64) -> Box<dyn Query> {
-    numbers(field, move |value| op.holds(value, number))
-}
-
-fn bounds(test: &Seen, now: Timestamp) -> Box<dyn Query> {
-    let (from, to) = test.bounds(now);
-    seen(from, to)
-}
-
-/// Seen at all, and from one moment until before another.
-fn seen(from: Option<Timestamp>, to: Option<Timestamp>) -> Box<dyn Query> {
-    Box::new(Filter::columns(move |reader: &SegmentReader| {
-        let column: Column<i64> = reader.fast_fields().i64(SEEN_COLUMN)?;
-        Ok(Some(move |doc: DocId| {
-            column.first(doc).is_some_and(|micros| {
-                from.is_none_or(|from| micros >= from.as_micros())
-                    && to.is_none_or(|to| micros < to.as_micros())
-            })
-        }))
-    }))
-}
-
-/// A property with a number for which `holds` is true.
-fn numbers(field: &Field, holds: impl Fn(f64) -> bool + Clone + Send + Sync + 'static) -> Box<dyn Query> {
-    let column = format!("{VALUES_COLUMN}.{}", property::name(field));
-    Box::new(Filter::columns(move |reader: &SegmentReader| {
-        let holds = holds.clone();
-        let column = number_column(reader, &column)?;
-        Ok(column.map(|column| move |doc: DocId| column.values_for_doc(doc).any(&holds)))
-    }))
 }
 
 /// The numbers in a column of this name, as doubles; none when no document of the segment has one.

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context, Result, bail};
 use axum::serve::ListenerExt as _;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
-use statecast_broker::{Broker, Tls};
+use statecast_broker::Broker;
 use statecast_flow::{Flow, Rules};
 use statecast_push::Dispatcher;
 use statecast_search::Search;
@@ -34,8 +34,6 @@ use crate::{downlink, housekeeping, open_files};
 const DELIVERIES_MAX: usize = 1_024;
 /// How long acknowledgements may take when stopping.
 const DRAIN_MAX: Duration = Duration::from_secs(8);
-/// How long a TLS handshake may take.
-const TLS_HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 /// How long HTTP requests may take when stopping.
 const HTTP_DRAIN_MAX: Duration = Duration::from_secs(3);
 
@@ -154,7 +152,7 @@ impl Application {
         let listener = TcpListener::bind(config.http.listen)
             .await
             .with_context(|| format!("listen for HTTP on {}", config.http.listen))?;
-        let broker = Broker::start(mqtt_settings(config), access, greetings, sender)
+        let broker = Broker::start(config.mqtt.for_broker(), access, greetings, sender)
             .await
             .with_context(|| listening(&config.mqtt))?;
         let (dispatch, stop_dispatch) = (TaskTracker::new(), CancellationToken::new());
@@ -280,27 +278,6 @@ fn flow_settings(config: &Config) -> statecast_flow::Settings {
 fn listening(mqtt: &Mqtt) -> String {
     let tls = mqtt.tls.as_ref().map(|tls| format!(", and for TLS on {}", tls.listen)).unwrap_or_default();
     format!("listen for MQTT on {}{tls}", mqtt.listen)
-}
-
-fn mqtt_settings(config: &Config) -> statecast_broker::Config {
-    let mqtt = &config.mqtt;
-    statecast_broker::Config {
-        listen: mqtt.listen,
-        tls: mqtt.tls.as_ref().map(|tls| Tls {
-            listen: tls.listen,
-            certificate: tls.certificate.clone(),
-            key: tls.key.clone(),
-            client_ca: tls.client_ca.clone(),
-            require_client_certificate: tls.require_client_certificate,
-            handshake_timeout: TLS_HANDSHAKE_MAX,
-        }),
-        own_topics: vec!["devices/".into(), "changes/".into()],
-        packet_bytes_max: mqtt.packet_bytes_max,
-        unacknowledged_max: mqtt.unacknowledged_max,
-        bytes_in_flight_max: mqtt.bytes_in_flight_max,
-        connections_max: mqtt.connections_max,
-        ..Default::default()
-    }
 }
 
 /// Seconds, from what a commit takes on a good disk to what an outage lasts.

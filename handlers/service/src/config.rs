@@ -1,7 +1,7 @@
 //! Configuration: the command line over the environment over a TOML file over the defaults.
 //!
 //! `http.listen` is `STATECAST__HTTP__LISTEN` in the environment. An unknown key is an error that names its
-//! line and the nearest key that exists.
+//! line and the nearest key that exists. [`mqtt`] and [`tls`] have the settings of the MQTT side.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -9,6 +9,12 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
+
+mod mqtt;
+mod tls;
+
+pub use self::mqtt::Mqtt;
+pub use self::tls::MqttTls;
 
 /// What the names of our environment variables begin with.
 const PREFIX: &str = "STATECAST__";
@@ -36,42 +42,6 @@ pub struct Config {
     pub push: Push,
     /// The search index.
     pub search: Search,
-}
-
-/// The MQTT side.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Mqtt {
-    /// Address for MQTT 3.1.1 and 5 over TCP.
-    pub listen: SocketAddr,
-    /// MQTT over TLS, where it is wanted.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub tls: Option<MqttTls>,
-    /// Largest packet, in bytes.
-    pub packet_bytes_max: usize,
-    /// Unacknowledged publishes of a connection.
-    pub unacknowledged_max: u16,
-    /// Bytes of all publishes that are read but not yet durable.
-    pub bytes_in_flight_max: usize,
-    /// Open connections.
-    pub connections_max: usize,
-}
-
-/// MQTT over TLS. The files are PEM, and are read again when they change.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct MqttTls {
-    /// Address for MQTT 3.1.1 and 5 over TLS 1.2 and 1.3.
-    pub listen: SocketAddr,
-    /// File with the certificate of the server, followed by those between it and the root.
-    pub certificate: PathBuf,
-    /// File with the private key of the certificate.
-    pub key: PathBuf,
-    /// File with the certificates of those who sign the certificates of devices; without it, devices show none.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub client_ca: Option<PathBuf>,
-    /// Only who shows a certificate is let in on this address.
-    pub require_client_certificate: bool,
 }
 
 /// The HTTP side.
@@ -151,31 +121,6 @@ impl Default for Config {
     }
 }
 
-impl Default for Mqtt {
-    fn default() -> Self {
-        Self {
-            listen: ([127, 0, 0, 1], 1883).into(),
-            tls: None,
-            packet_bytes_max: 256 * 1024,
-            unacknowledged_max: 100,
-            bytes_in_flight_max: 64 * 1024 * 1024,
-            connections_max: 50_000,
-        }
-    }
-}
-
-impl Default for MqttTls {
-    fn default() -> Self {
-        Self {
-            listen: ([127, 0, 0, 1], 8883).into(),
-            certificate: PathBuf::new(),
-            key: PathBuf::new(),
-            client_ca: None,
-            require_client_certificate: false,
-        }
-    }
-}
-
 impl Default for Http {
     fn default() -> Self {
         Self { listen: ([127, 0, 0, 1], 8080).into(), body_bytes_max: 1024 * 1024 }
@@ -247,19 +192,7 @@ impl Config {
                 );
             }
         }
-        if let Some(tls) = tls {
-            for (key, path) in [("certificate", &tls.certificate), ("key", &tls.key)] {
-                if path.as_os_str().is_empty() {
-                    bail!("mqtt.tls.{key} isn't set: TLS needs the file");
-                }
-            }
-            if tls.require_client_certificate && tls.client_ca.is_none() {
-                bail!(
-                    "mqtt.tls.require_client_certificate needs mqtt.tls.client_ca: who signs the certificates"
-                );
-            }
-        }
-        Ok(())
+        self.mqtt.check()
     }
 }
 

@@ -42,6 +42,20 @@ impl Timestamp {
         DateTime::parse_from_rfc3339(text).ok().map(|t| Self::from_micros(t.timestamp_micros()))
     }
 
+    /// Reads a number that counts seconds, milliseconds, microseconds or nanoseconds since the epoch, told apart
+    /// by magnitude; none from 1e20 on.
+    pub fn from_epoch(number: f64) -> Option<Self> {
+        let scale = match number.abs() {
+            n if n < 1e11 => 1e6,
+            n if n < 1e14 => 1e3,
+            n if n < 1e17 => 1.0,
+            n if n < 1e20 => 1e-3,
+            _ => return None,
+        };
+        #[expect(clippy::cast_possible_truncation, reason = "the match above bounds it")]
+        Some(Self::from_micros((number * scale).round() as i64))
+    }
+
     /// Reads what a device may send as `_at`: RFC 3339, or a number that counts seconds, milliseconds,
     /// microseconds or nanoseconds since the epoch, told apart by magnitude (fractions allowed).
     pub fn from_json(value: &Value) -> Option<Self> {
@@ -58,16 +72,7 @@ impl Timestamp {
                     };
                     return Some(Self::from_micros(micros));
                 }
-                let number = number.as_f64()?;
-                let scale = match number.abs() {
-                    n if n < 1e11 => 1e6,
-                    n if n < 1e14 => 1e3,
-                    n if n < 1e17 => 1.0,
-                    n if n < 1e20 => 1e-3,
-                    _ => return None,
-                };
-                #[expect(clippy::cast_possible_truncation, reason = "the match above bounds it")]
-                Some(Self::from_micros((number * scale).round() as i64))
+                number.as_f64().and_then(Self::from_epoch)
             }
             _ => None,
         }

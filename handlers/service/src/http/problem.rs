@@ -27,14 +27,20 @@ pub struct Problem {
     /// Where in a query the problem is: the column, from 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub column: Option<usize>,
+    /// What may stand there, in words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub expected: Option<Box<str>>,
     /// What was perhaps meant.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub suggestion: Option<String>,
+    #[schema(value_type = Option<String>)]
+    pub suggestion: Option<Box<str>>,
 }
 
 impl Problem {
     fn new(status: StatusCode, kind: &'static str, title: &'static str, detail: impl Into<String>) -> Self {
-        Self { kind, title, status: status.as_u16(), detail: detail.into(), column: None, suggestion: None }
+        let (status, detail) = (status.as_u16(), detail.into());
+        Self { kind, title, status, detail, column: None, expected: None, suggestion: None }
     }
 
     /// 400: the request can't be understood.
@@ -135,7 +141,8 @@ impl From<QueryError> for Problem {
         let mut problem =
             Self::new(StatusCode::BAD_REQUEST, "bad-query", "The query can't be understood", error.message);
         problem.column = Some(error.column);
-        problem.suggestion = error.suggestion;
+        problem.expected = error.expected.map(String::into_boxed_str);
+        problem.suggestion = error.suggestion.map(String::into_boxed_str);
         problem
     }
 }

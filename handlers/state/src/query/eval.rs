@@ -2,7 +2,7 @@
 
 use super::ast::Expr;
 use super::fields::{Field, any_text, any_value};
-use super::text::{equals, fold, tokens_of};
+use super::text::{equals, fold, is_near, tokens_of};
 use crate::{Timestamp, Twin};
 
 /// Whether the twin matches at `now`.
@@ -15,6 +15,9 @@ pub(super) fn matches(expr: &Expr, twin: &Twin, now: Timestamp) -> bool {
         Expr::Word(word) => any_text(twin, &mut |text| tokens_of(&fold(text)).any(|token| token == word)),
         Expr::Prefix(start) => {
             any_text(twin, &mut |text| tokens_of(&fold(text)).any(|token| token.starts_with(start.as_str())))
+        }
+        Expr::Fuzzy { word, edits } => {
+            any_text(twin, &mut |text| tokens_of(&fold(text)).any(|token| is_near(token, word, *edits)))
         }
         Expr::Phrase(words) => any_text(twin, &mut |text| {
             let folded = fold(text);
@@ -30,16 +33,11 @@ pub(super) fn matches(expr: &Expr, twin: &Twin, now: Timestamp) -> bool {
         Expr::Like { field, pattern } => {
             any(field, twin, |found| found.as_str().is_some_and(|text| pattern.matches(text)))
         }
-        Expr::Compare { field, op, number } => {
-            any(field, twin, |found| found.as_f64().is_some_and(|found| op.holds(found, *number)))
+        Expr::Within { field: Field::Seen, range } => {
+            twin.received_at.is_some_and(|time| range.time(time, now))
         }
-        Expr::Range { field, from, to } => any(field, twin, |found| {
-            found
-                .as_f64()
-                .is_some_and(|found| from.is_none_or(|from| found >= from) && to.is_none_or(|to| found <= to))
-        }),
+        Expr::Within { field, range } => any(field, twin, |found| range.matches(found, now)),
         Expr::Online(online) => twin.presence.online == *online,
-        Expr::Seen(seen) => twin.received_at.is_some_and(|time| seen.matches(time, now)),
     }
 }
 
@@ -64,7 +62,7 @@ mod tests {
         Twin {
             reported: document(json!({
                 "type":"Thermostat","battery":19,"temperature":21.5,"code":"20","level":20,"on":true,"word":"TRUE",
-                "firmware":"1.2.10","wifi":{"rssi":-70,"ssid":"Front Door"},"a.b":5,
+                "firmware":"1.2.10","installed":"2026-02-03T10:00:00Z","due":1_795_543_200,"wifi":{"rssi":-70,"ssid":"Front Door"},"a.b":5,
                 "list":[1,[2,"x"],{"port":80},null],"empty":{},"nothing":[],"id":"inner","big":9_007_199_254_740_993_u64,
             })),
             desired: document(json!({"mode":"eco"})),
@@ -133,7 +131,19 @@ mod tests {
             ("battery:<19", false),
             ("battery:<=19 battery:>=19", true),
             ("battery:>18.9", true),
-            ("code:<30", false),
+            ("code:<30 code:20.0..20.5", true),
+            ("code:>20", false),
+            ("firmware:>=1.2.9 firmware:<1.10 firmware:>1.2", true),
+            ("firmware:>1.2.10", false),
+            (
+                "installed:>2026-01-01 installed:<-30d installed:2026-02-03 installed:2026-02-03T10:00:00Z",
+                true,
+            ),
+            ("installed:2026-02-04", false),
+            ("due:<+7d due:>now", true),
+            ("due:<+1d", false),
+            ("temperature:(>20 <22) type:(x OR thermostat) -type:(x OR y)", true),
+            ("type:(x OR y)", false),
             ("type:>0", false),
             ("wifi.rssi:<-60", true),
             ("temperature:18..24", true),
@@ -169,6 +179,8 @@ mod tests {
             ("thermostat", true),
             ("THERMO*", true),
             ("thermo", false),
+            ("themrostat~1 termostt~ frnot~1 10~1", true),
+            ("termostt~1", false),
             ("eco lab hall", true),
             ("\"front door\"", true),
             ("\"door front\"", false),

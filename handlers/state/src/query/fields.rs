@@ -97,7 +97,7 @@ impl fmt::Display for Field {
                 let first = path.split('.').next().unwrap_or_default();
                 let hidden = matches!(path.as_str(), "id" | "online" | "seen" | "has" | "device")
                     || matches!(first, "reported" | "desired" | "tags")
-                    || path.starts_with('-');
+                    || path.starts_with(['-', '!']);
                 f.write_str(if hidden { "reported." } else { "" })?;
                 f.write_str(path)
             }

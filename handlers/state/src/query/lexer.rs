@@ -24,11 +24,13 @@ pub(super) enum Token {
     Quoted(String),
     /// `name:"value"`: the name as written, the value with its escapes resolved.
     QuotedValue(String, String),
+    /// `name:(`: what follows up to the parenthesis that closes it are values of this field.
+    Group(String),
 }
 
 /// Cuts a query into lexemes.
 pub(super) fn lex(text: &str) -> Result<Vec<Lexeme>, QueryError> {
-    let mut lexer = Lexer { chars: text.chars().collect(), at: 0 };
+    let mut lexer = Lexer { chars: text.chars().collect(), at: 0, group: 0 };
     let mut lexemes = Vec::new();
     while let Some(c) = lexer.peek() {
         if c.is_whitespace() {
@@ -44,6 +46,8 @@ pub(super) fn lex(text: &str) -> Result<Vec<Lexeme>, QueryError> {
 struct Lexer {
     chars: Vec<char>,
     at: usize,
+    /// How many parentheses are open since the one of a field; 0 outside of one.
+    group: usize,
 }
 
 impl Lexer {
@@ -58,11 +62,21 @@ impl Lexer {
     fn token(&mut self, first: char) -> Result<Token, QueryError> {
         match first {
             '"' => self.quoted().map(Token::Quoted),
-            '(' => Ok(self.single(Token::Open)),
-            ')' => Ok(self.single(Token::Close)),
-            '-' => match self.chars.get(self.at + 1) {
+            '(' => {
+                self.group += usize::from(self.group > 0);
+                Ok(self.single(Token::Open))
+            }
+            ')' => {
+                self.group = self.group.saturating_sub(1);
+                Ok(self.single(Token::Close))
+            }
+            // Among values it is the sign of a number or of a time.
+            '-' if self.group == 0 => match self.chars.get(self.at + 1) {
                 Some(next) if !next.is_whitespace() => Ok(self.single(Token::Not)),
-                _ => Err(QueryError::new(self.column(), "a minus stands directly before what it negates")),
+                _ => {
+                    let error = QueryError::new(self.column(), "this minus negates nothing");
+                    Err(error.expected("a minus directly before what it negates"))
+                }
             },
             _ => self.run(),
         }
@@ -82,10 +96,22 @@ impl Lexer {
         let name = run.strip_suffix(':').filter(|name| !name.contains(':'));
         match (self.peek(), name) {
             (Some('"'), Some(name)) => Ok(Token::QuotedValue(name.to_owned(), self.quoted()?)),
-            (Some('"'), None) => Err(QueryError::new(self.column(), "a space is expected before the quote")),
+            (Some('"'), None) => {
+                let error = QueryError::new(self.column(), "a quote stands within a word");
+                Err(error.expected("a space before the quote, or the quote directly after the colon"))
+            }
+            (Some('('), Some(_)) if self.group > 0 => {
+                let error = QueryError::new(self.column(), "a field stands among the values of another");
+                Err(error.expected("values only"))
+            }
             (Some('('), Some(name)) => {
-                let message = "parentheses can't stand for a value; repeat the field before each";
-                Err(QueryError::new(self.column(), message).suggest(format!("({name}:a OR {name}:b)")))
+                self.at += 1;
+                self.group = 1;
+                Ok(Token::Group(name.to_owned()))
+            }
+            (Some('('), None) => {
+                let error = QueryError::new(self.column(), "a parenthesis stands directly behind a word");
+                Err(error.expected("a space before the parenthesis, or quotes around the text"))
             }
             _ => Ok(match run.as_str() {
                 "AND" => Token::And,
@@ -107,7 +133,10 @@ impl Lexer {
                 ('"', None) => return Ok(text),
                 ('"', Some(next)) if next.is_whitespace() || matches!(next, '(' | ')') => return Ok(text),
                 ('"', Some(_)) => {
-                    return Err(QueryError::new(self.column(), "a space is expected after the quote"));
+                    let error = QueryError::new(self.column(), "something stands directly behind the quote");
+                    return Err(
+                        error.expected("a space, or a backslash before a quote that is part of the text")
+                    );
                 }
                 ('\\', Some(escaped @ ('"' | '\\'))) => {
                     self.at += 1;
@@ -116,6 +145,6 @@ impl Lexer {
                 (c, _) => text.push(c),
             }
         }
-        Err(QueryError::new(opening, "this quote isn't closed"))
+        Err(QueryError::new(opening, "this quote isn't closed").expected("another quote behind the text"))
     }
 }

@@ -40,8 +40,9 @@ impl Needs {
     pub(super) fn of(expr: &Expr) -> Self {
         let mut needs = Self::default();
         expr.visit(&mut |leaf| {
-            needs.text |= matches!(leaf, Expr::Word(_) | Expr::Prefix(_) | Expr::Phrase(_));
-            needs.time |= matches!(leaf, Expr::Seen(seen) if seen.is_relative());
+            needs.text |=
+                matches!(leaf, Expr::Word(_) | Expr::Prefix(_) | Expr::Fuzzy { .. } | Expr::Phrase(_));
+            needs.time |= matches!(leaf, Expr::Within { range, .. } if range.is_relative());
             needs.fields.extend(leaf.field().filter(|field| **field != Field::Id).cloned());
         });
         needs
@@ -155,6 +156,7 @@ mod tests {
             ("-\"two words\" has:wifi", "wifi", true, false),
             ("online:true seen:<2026-01-01", "online seen", false, false),
             ("a OR -seen:-2h..-1h wor*", "seen", true, true),
+            ("tags.due:(<+7d OR x) word~", "tags.due", true, true),
         ] {
             assert_eq!(needs(query), (fields.to_owned(), text, time), "{query}");
         }

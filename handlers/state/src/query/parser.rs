@@ -1,28 +1,35 @@
 //! From lexemes to the tree, by recursive descent: OR, then AND, then negation, then one clause.
 
 use super::ast::Expr;
-use super::clause::{bare, field_clause, quoted_value, words};
+use super::clause::{At, bare, plain_value, quoted_value, words};
+use super::hints::Mention;
 use super::lexer::{Lexeme, Token, lex};
 use super::{CLAUSES_MAX, DEPTH_MAX, QUERY_BYTES_MAX, QueryError};
 
-/// Reads a query.
-pub(super) fn parse(text: &str) -> Result<Expr, QueryError> {
+/// What may stand where a clause is expected.
+const CLAUSE: &str = "a word, \"a phrase\", FIELD:VALUE, has:FIELD, or a parenthesis";
+
+/// Reads a query: its tree, and what is worth a hint.
+pub(super) fn parse(text: &str) -> Result<(Expr, Vec<Mention>), QueryError> {
     if text.len() > QUERY_BYTES_MAX {
         let column = text[..text.floor_char_boundary(QUERY_BYTES_MAX)].chars().count() + 1;
-        return Err(QueryError::new(column, format!("a query may have at most {QUERY_BYTES_MAX} bytes")));
+        let error = QueryError::new(column, "the query is too long");
+        return Err(error.expected(format!("at most {QUERY_BYTES_MAX} bytes")));
     }
     let lexemes = lex(text)?;
     if lexemes.is_empty() {
-        return Ok(Expr::All);
+        return Ok((Expr::All, Vec::new()));
     }
-    let mut parser = Parser { lexemes, at: 0, end: text.chars().count() + 1, depth: 0, clauses: 0 };
+    let end = text.chars().count() + 1;
+    let mut parser = Parser { lexemes, end, ..Parser::default() };
     let expr = parser.or()?;
     match parser.peek() {
-        None => Ok(expr),
-        Some(_) => Err(parser.error("this parenthesis was never opened")),
+        None => Ok((expr, parser.mentions)),
+        Some(_) => Err(parser.error("this parenthesis was never opened").expected("the end, or a clause")),
     }
 }
 
+#[derive(Default)]
 struct Parser {
     lexemes: Vec<Lexeme>,
     at: usize,
@@ -30,6 +37,9 @@ struct Parser {
     end: usize,
     depth: usize,
     clauses: usize,
+    /// The field whose values are being read, and its column.
+    group: Option<(String, usize)>,
+    mentions: Vec<Mention>,
 }
 
 impl Parser {
@@ -54,8 +64,8 @@ impl Parser {
         Ok(match one(members) {
             Ok(single) => single,
             Err(members) => Expr::Or(flatten(members, |member| match member {
-                Expr::Or(inner) => Ok(inner),
-                other => Err(other),
+                Expr::Or(inner) => inner,
+                other => vec![other],
             })),
         })
     }
@@ -73,8 +83,8 @@ impl Parser {
         Ok(match one(members) {
             Ok(single) => single,
             Err(members) => Expr::And(flatten(members, |member| match member {
-                Expr::And(inner) => Ok(inner),
-                other => Err(other),
+                Expr::And(inner) => inner,
+                other => vec![other],
             })),
         })
     }
@@ -93,35 +103,85 @@ impl Parser {
     fn primary(&mut self) -> Result<Expr, QueryError> {
         let column = self.column();
         let Some(token) = self.peek().cloned() else {
-            return Err(self.error("something to search for is expected at the end"));
+            return Err(self.error("something is missing at the end").expected(CLAUSE));
         };
         match token {
             Token::Open => return self.parentheses(),
+            Token::Group(name) => {
+                self.group = Some((name, column));
+                let values = self.parentheses()?;
+                self.group = None;
+                return Ok(values);
+            }
             Token::Close => {
-                return Err(self.error("something to search for is expected before the parenthesis"));
+                return Err(self.error("something is missing before the parenthesis").expected(CLAUSE));
             }
             Token::And | Token::Or => {
                 let name = if token == Token::And { "AND" } else { "OR" };
-                let error = self.error(format!("{name} stands between two clauses"));
-                return Err(error.suggest(format!("\"{name}\" for the word")));
+                let error = self.error(format!("{name} has nothing to join"));
+                let error =
+                    error.expected(format!("a clause on each side of {name}, or quotes for the word"));
+                return Err(error.suggest(format!("\"{name}\"")));
             }
             _ => {}
         }
         self.clauses += 1;
         if self.clauses > CLAUSES_MAX {
-            return Err(self.error(format!("a query may have at most {CLAUSES_MAX} clauses")));
+            return Err(self
+                .error("the query has too many clauses")
+                .expected(format!("at most {CLAUSES_MAX}")));
         }
         self.at += 1;
-        match token {
-            Token::Quoted(text) => words(&text, column),
-            Token::QuotedValue(name, value) => quoted_value(&name, &value, column),
-            Token::Run(run) => match run.split_once(':') {
-                Some((name, value)) => field_clause(name, value, column),
-                None => bare(&run, column),
-            },
-            Token::Open | Token::Close | Token::And | Token::Or | Token::Not => {
-                Err(QueryError::new(column, "something to search for is expected"))
+        self.leaf(&token, column)
+    }
+
+    /// A clause, which begins at `column`.
+    fn leaf(&mut self, token: &Token, column: usize) -> Result<Expr, QueryError> {
+        let value_at = |name: &str| column + name.chars().count() + 1;
+        let (expr, named_at) = match (token, &self.group) {
+            (Token::Run(value), Some((name, at))) => {
+                let field_at = if name == "has" { column } else { *at };
+                (plain_value(At { text: name, column: *at }, At { text: value, column })?, field_at)
             }
+            (Token::Quoted(value), Some((name, at))) => {
+                (quoted_value(At { text: name, column: *at }, At { text: value, column })?, *at)
+            }
+            (Token::Run(run), None) => match run.split_once(':') {
+                Some((name, "")) => return Err(self.no_value(name, value_at(name))),
+                Some((name, value)) => {
+                    let value = At { text: value, column: value_at(name) };
+                    // Of `has:name` it is the value that names a field.
+                    let field_at = if name == "has" { value.column } else { column };
+                    (plain_value(At { text: name, column }, value)?, field_at)
+                }
+                None => {
+                    self.mentions.extend(Mention::of_word(run, column));
+                    (bare(At { text: run, column })?, column)
+                }
+            },
+            (Token::Quoted(text), None) => (words(At { text, column })?, column),
+            (Token::QuotedValue(name, value), None) => {
+                let value = At { text: value, column: value_at(name) };
+                (quoted_value(At { text: name, column }, value)?, column)
+            }
+            (Token::QuotedValue(..), Some(_)) => {
+                let error = QueryError::new(column, "a field stands among the values of another");
+                return Err(error.expected("values only"));
+            }
+            _ => return Err(QueryError::new(column, "nothing to search for").expected(CLAUSE)),
+        };
+        self.mentions.extend(Mention::of_leaf(&expr, named_at));
+        Ok(expr)
+    }
+
+    /// The error of a clause that ends with its colon. What follows was perhaps meant.
+    fn no_value(&self, name: &str, column: usize) -> QueryError {
+        let error = QueryError::new(column, "the value is missing");
+        let error = error.expected("a value directly after the colon");
+        match self.peek() {
+            Some(Token::Run(value)) => error.suggest(format!("{name}:{value}")),
+            Some(Token::Quoted(value)) => error.suggest(format!("{name}:\"{value}\"")),
+            _ => error.suggest(format!("{name}:VALUE")),
         }
     }
 
@@ -131,7 +191,8 @@ impl Parser {
         self.at += 1;
         let inner = self.or()?;
         if self.peek() != Some(&Token::Close) {
-            return Err(QueryError::new(opening, "this parenthesis isn't closed"));
+            let error = QueryError::new(opening, "this parenthesis isn't closed");
+            return Err(error.expected("a parenthesis behind what it holds"));
         }
         self.at += 1;
         self.depth -= 1;
@@ -141,8 +202,8 @@ impl Parser {
     fn deeper(&mut self) -> Result<(), QueryError> {
         self.depth += 1;
         if self.depth > DEPTH_MAX {
-            let message = format!("parentheses and negations may be nested {DEPTH_MAX} levels deep");
-            return Err(self.error(message));
+            let error = self.error("parentheses and negations are nested too deep");
+            return Err(error.expected(format!("at most {DEPTH_MAX} levels")));
         }
         Ok(())
     }
@@ -154,8 +215,8 @@ fn one(mut members: Vec<Expr>) -> Result<Expr, Vec<Expr>> {
 }
 
 /// Takes in the members of members of the same kind, so that `(a b) c` is `a b c`.
-fn flatten(members: Vec<Expr>, open: fn(Expr) -> Result<Vec<Expr>, Expr>) -> Vec<Expr> {
-    members.into_iter().flat_map(|member| open(member).unwrap_or_else(|other| vec![other])).collect()
+fn flatten(members: Vec<Expr>, open: fn(Expr) -> Vec<Expr>) -> Vec<Expr> {
+    members.into_iter().flat_map(open).collect()
 }
 
 #[cfg(test)]
@@ -168,7 +229,7 @@ mod tests {
         assert!(Query::parse(&format!("{}a", "é".repeat(600))).is_err());
         assert_eq!(Query::parse(&"é".repeat(600)).unwrap_err().column, 513);
         assert!(Query::parse(&"a ".repeat(64)).is_ok());
-        assert!(Query::parse(&"a ".repeat(65)).unwrap_err().message.contains("64 clauses"));
+        assert!(Query::parse(&"a ".repeat(65)).unwrap_err().to_string().contains("64"));
         let nested = |levels: usize| format!("{}a{}", "(".repeat(levels), ")".repeat(levels));
         assert!(Query::parse(&nested(16)).is_ok());
         assert_eq!(Query::parse(&nested(17)).unwrap_err().column, 17);

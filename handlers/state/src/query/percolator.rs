@@ -142,7 +142,10 @@ fn anchors<'a>(
 }
 
 fn leaf_anchors(leaf: &Expr) -> Option<Vec<(&Field, Anchor)>> {
-    let Expr::Equals { field, value: Literal { text, number, boolean, .. } } = leaf else { return None };
+    // A day also matches times that are written in other ways.
+    let Expr::Equals { field, value: Literal { text, number, boolean, day: None, .. } } = leaf else {
+        return None;
+    };
     let number = number.map(Anchor::number);
     let truth = boolean.map(Anchor::Truth);
     let text = Anchor::Text(text.clone());

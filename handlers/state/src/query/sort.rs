@@ -36,21 +36,24 @@ impl Sort {
             let (descending, name) = name.strip_prefix('-').map_or((false, name), |name| (true, name));
             let start = column + lead + usize::from(descending);
             if name.is_empty() {
-                return Err(QueryError::new(start, "the name of a field is expected"));
+                let error = QueryError::new(start, "the name of a field is missing");
+                return Err(
+                    error.expected("fields with commas between them, a minus before one for descending")
+                );
             }
             let field = Field::parse(name).map_err(|bad| QueryError {
                 column: start + bad.offset,
                 message: bad.message,
+                expected: Some("the name of a field".to_owned()),
                 suggestion: bad.suggestion,
             })?;
             if keys.iter().any(|key| key.field == field) {
-                return Err(QueryError::new(start, format!("{field} stands there twice")));
+                let error = QueryError::new(start, format!("{field} stands there twice"));
+                return Err(error.expected("each field once"));
             }
             if keys.len() == SORT_KEYS_MAX {
-                return Err(QueryError::new(
-                    start,
-                    format!("at most {SORT_KEYS_MAX} fields can order results"),
-                ));
+                let error = QueryError::new(start, "too many fields");
+                return Err(error.expected(format!("at most {SORT_KEYS_MAX} fields")));
             }
             keys.push(SortKey { field, descending });
             column += part.chars().count() + 1;

@@ -7,6 +7,11 @@ pub const WHOLE_BYTES_MAX: usize = 1_024;
 /// Of a longer token only this many bytes count, cut at a character.
 pub const TOKEN_BYTES_MAX: usize = 255;
 
+/// Of a string only this many bytes count for comparisons and for the order, cut at a character.
+pub const START_BYTES_MAX: usize = 128;
+/// Most edits that a fuzzy word may differ by.
+pub const EDITS_MAX: u8 = 2;
+
 /// The text in lower case, character by character. Folding twice changes nothing.
 pub fn fold(text: &str) -> String {
     text.chars().flat_map(char::to_lowercase).collect()
@@ -23,6 +28,32 @@ pub fn tokens_of(folded: &str) -> impl Iterator<Item = &str> {
         .split(|c: char| !c.is_alphanumeric())
         .filter(|run| !run.is_empty())
         .map(|run| &run[..run.floor_char_boundary(TOKEN_BYTES_MAX)])
+}
+
+/// What counts of a string for comparisons and for the order: its first [`START_BYTES_MAX`] bytes, folded, and
+/// again no more of them.
+pub fn start(text: &str) -> String {
+    let mut folded = fold(&text[..text.floor_char_boundary(START_BYTES_MAX)]);
+    folded.truncate(folded.floor_char_boundary(START_BYTES_MAX));
+    folded
+}
+
+/// Whether two tokens differ by at most so many edits: a character inserted, left out or replaced, or two
+/// neighbours exchanged, which then stay as they are (the optimal string alignment distance).
+pub fn is_near(token: &str, other: &str, edits_max: u8) -> bool {
+    let edits_max = u32::from(edits_max);
+    // An edit changes the number of bytes by 4 at most, and which characters there are by 2 at most.
+    if token.len().abs_diff(other.len()) > 4 * edits_max as usize
+        || (marks(token) ^ marks(other)).count_ones() > 2 * edits_max
+    {
+        return false;
+    }
+    strsim::osa_distance(token, other) <= edits_max as usize
+}
+
+/// A bit for each character that there is, modulo 64.
+fn marks(token: &str) -> u64 {
+    token.chars().fold(0, |marks, c| marks | 1 << (u32::from(c) % 64))
 }
 
 /// Whether a stored string equals a folded one as a whole.
@@ -133,6 +164,11 @@ mod tests {
         fn patterns_match_as_defined(pattern in "[ab*?]{0,6}", text in "[ab]{0,8}") {
             let (p, t): (Vec<char>, Vec<char>) = (pattern.chars().collect(), text.chars().collect());
             prop_assert_eq!(Pattern::new(&pattern).matches(&text), matches_slowly(&p, &t));
+        }
+
+        #[test]
+        fn nearness_is_the_distance(a in "[abé]{0,6}", b in "[abé]{0,6}", edits in 0..=EDITS_MAX) {
+            prop_assert_eq!(is_near(&a, &b, edits), strsim::osa_distance(&a, &b) <= usize::from(edits));
         }
 
         #[test]

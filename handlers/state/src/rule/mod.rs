@@ -238,7 +238,7 @@ mod tests {
     fn what_is_wrong_is_found_when_the_rule_is_saved() {
         assert_eq!(
             error(json!({"query":"battery<20"})).split(';').next().unwrap(),
-            "query: column 8: a colon is expected before the comparison"
+            "query: column 8: a comparison stands behind a field and a colon"
         );
         assert!(error(json!({"query":"a -seen:>-1h"})).contains("relative to now"));
         assert!(error(json!({"title":"{device"})).starts_with("title, column 1: "));
