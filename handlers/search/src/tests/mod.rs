@@ -9,4 +9,5 @@ mod fleet;
 mod finding;
 mod following;
 mod rebuilding;
+mod scale;
 mod verifying;
