@@ -145,6 +145,11 @@ impl Broker {
         self.0.bytes_in_flight()
     }
 
+    /// How many connections a panic of ours has ended since the start. Anything but 0 is a defect.
+    pub fn panics(&self) -> u64 {
+        self.0.meters.panics()
+    }
+
     /// What clients hold at present.
     pub fn held(&self) -> Held {
         Held::by_clients_of(&self.0)

@@ -1,5 +1,7 @@
 //! Counters by outcome, looked up once: a lookup for each publish would cost more than the publish.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use metrics::Counter;
 
 use crate::QoS;
@@ -7,7 +9,9 @@ use crate::QoS;
 /// What the broker counts. Made after the recorder is installed.
 pub(crate) struct Meters {
     /// Panics in the task of a connection.
-    pub(crate) panics: Counter,
+    panics: Counter,
+    /// The same, to be read.
+    panicked: AtomicU64,
     delivered: [Counter; 3],
     routed: [Counter; 3],
     refused: [Counter; 3],
@@ -33,10 +37,22 @@ impl Meters {
         };
         Self {
             panics: metrics::counter!("statecast_mqtt_panics_total"),
+            panicked: AtomicU64::new(0),
             delivered: publishes("delivered"),
             routed: publishes("routed"),
             refused: publishes("refused"),
         }
+    }
+
+    /// Counts a panic in the task of a connection.
+    pub(crate) fn panicked(&self) {
+        self.panics.increment(1);
+        self.panicked.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many panics were counted.
+    pub(crate) fn panics(&self) -> u64 {
+        self.panicked.load(Ordering::Relaxed)
     }
 
     /// Counts a publish.

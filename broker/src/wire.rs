@@ -133,11 +133,11 @@ impl Wire {
         .await
     }
 
-    /// Writes the last words and lets the client hear them: a socket that is closed with unread input would be
-    /// reset, and the words lost with it.
-    pub(crate) async fn say_goodbye(&mut self, mut last_words: Vec<u8>) {
+    /// Writes the rest of the last words and lets the client hear them all: a socket that is closed with unread input
+    /// would be reset, and the words lost with it. Who wasn't `told` anything needn't hear it.
+    pub(crate) async fn say_goodbye(&mut self, mut last_words: Vec<u8>, told: bool) {
         // Other streams than TCP have an end of their own to send, e.g. that of TLS.
-        if last_words.is_empty() && matches!(self, Self::Tcp(_)) {
+        if !told && matches!(self, Self::Tcp(_)) {
             return;
         }
         let said = async {

@@ -13,6 +13,8 @@ pub(super) struct Codec {
     pub(super) output: Vec<u8>,
     /// How many of our publishes wait for the client to acknowledge them.
     pub(super) in_flight: u16,
+    /// The packet id that was taken last.
+    last_id: u16,
 }
 
 impl Codec {
@@ -20,7 +22,7 @@ impl Codec {
         let mut machine = Box::new(Connection::new(Version::Undetermined));
         machine.set_auto_pub_response(false);
         machine.set_auto_ping_response(true);
-        Self { machine, output: Vec::new(), in_flight: 0 }
+        Self { machine, output: Vec::new(), in_flight: 0, last_id: 0 }
     }
 
     /// Which protocol the client speaks; `Undetermined` before its CONNECT.
@@ -46,14 +48,20 @@ impl Codec {
         self.follow(events).map(drop)
     }
 
-    /// A packet id for a publish of ours at quality 1 or 2, in use until the client acknowledged it.
+    /// A packet id for a publish of ours at quality 1 or 2, in use until the client acknowledged it. They are taken
+    /// in turn: one that is free again is not used at once, so an acknowledgement that comes twice means nothing else.
     ///
     /// # Errors
     /// When all are in use.
     pub(super) fn take_packet_id(&mut self) -> Result<u16, MqttError> {
-        let id = self.machine.acquire_packet_id()?;
-        self.in_flight += 1;
-        Ok(id)
+        for _ in 0..u16::MAX {
+            self.last_id = self.last_id.checked_add(1).unwrap_or(1);
+            if self.machine.register_packet_id(self.last_id).is_ok() {
+                self.in_flight += 1;
+                return Ok(self.last_id);
+            }
+        }
+        Err(MqttError::PacketIdentifierFullyUsed)
     }
 
     /// Gives a packet id back whose publish couldn't be sent.

@@ -17,9 +17,9 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use super::aliases::takes_no_aliases;
 use super::codec::Codec;
 use super::frame::{self, BadFrame, Frame, Kind};
-use super::publish::has_bad_property;
 use super::rejected::Rejected;
 use super::seat::Seat;
+use super::strict;
 use super::wish::Wish;
 use crate::access::CertificateName;
 use crate::broker::Hub;
@@ -74,7 +74,8 @@ pub(super) async fn greet(
     } else {
         tracing::info!(%address, reason, "a client isn't let in");
     }
-    stream.say_goodbye(codec.output).await;
+    let told = !codec.output.is_empty();
+    stream.say_goodbye(codec.output, told).await;
     None
 }
 
@@ -110,25 +111,50 @@ async fn hear(
             Err(BadFrame::Malformed) => return Err(Rejected::Silently("malformed connect")),
         }
     };
+    let level = input[header..].strip_prefix(b"\0\x04MQTT").and_then(|rest| rest.first()).copied();
+    let conforms = strict::connect_flags_are_valid(&input[..len], header)
+        && (level != Some(5) || strict::lengths_are_short(Kind::CONNECT, &input[..len], header));
+    if matches!(level, Some(4 | 5)) && !conforms {
+        return Err(malformed(codec, level));
+    }
     let no_aliases = takes_no_aliases(&mut input[..len], header);
     let received = codec.receive(&input[..len]);
     let rest = input.split_off(len);
     match received {
-        Ok(Some(Packet::V3_1_1Connect(connect))) => Ok((Wish::from_v3(&connect), rest)),
-        Ok(Some(Packet::V5_0Connect(connect))) => {
+        Ok(Some(Packet::V3_1_1Connect(connect)))
+            if strict::are_texts(connect.client_id(), [connect.user_name(), connect.will_topic()]) =>
+        {
+            Ok((Wish::from_v3(&connect), rest))
+        }
+        Ok(Some(Packet::V5_0Connect(connect)))
+            if strict::are_texts(connect.client_id(), [connect.user_name(), connect.will_topic()]) =>
+        {
             let wish = Wish::from_v5(&connect);
             Ok((if no_aliases { Wish { topic_aliases: 0, ..wish } } else { wish }, rest))
         }
         Err(MqttError::UnsupportedProtocolVersion) => {
             // The codec has no version to answer in. Before 3.1.1 there was only 3.1, which has its code; what
             // comes after 5 may understand that of 5.
-            let level = input[header..].strip_prefix(b"\0\x04MQTT").and_then(|rest| rest.first());
-            let answer: &[u8] = if level > Some(&5) { &[0x20, 3, 0, 0x84, 0] } else { &[0x20, 2, 0, 1] };
+            let answer: &[u8] = if level > Some(5) { &[0x20, 3, 0, 0x84, 0] } else { &[0x20, 2, 0, 1] };
             codec.output.extend_from_slice(answer);
             Err(Rejected::Answered("protocol version"))
         }
-        _ => Err(Rejected::Answered("malformed connect")),
+        // The codec has refused an empty client id with a session to be kept (3.1.1, 3.1.3.1).
+        Err(_) if input.get(header + 10..header + 12) == Some(&[0, 0]) => {
+            Err(Rejected::Answered("malformed connect"))
+        }
+        _ => Err(malformed(codec, level)),
     }
+}
+
+/// What doesn't conform is answered in version 5 only, by the codec if it knows what to say (MQTT 5, 3.1.4; 3.1.1, 3.1.4).
+fn malformed(codec: &mut Codec, level: Option<u8>) -> Rejected {
+    if level != Some(5) {
+        codec.output.clear();
+    } else if codec.output.is_empty() {
+        codec.output.extend_from_slice(&[0x20, 3, 0, ConnectReasonCode::MalformedPacket as u8, 0]);
+    }
+    Rejected::Answered("malformed connect")
 }
 
 /// Does the beginning of a CONNECT say that it is of version 5?
@@ -191,7 +217,7 @@ async fn admit(hub: &Arc<Hub>, wish: &Wish, hello: Hello, deadline: Instant) -> 
     let admitted = judged?;
     hub.logins.succeeded(wish.user_name.as_deref().unwrap_or(&wish.client_id));
     if let Some(will) = &wish.will {
-        if has_bad_property(will.properties.as_deref().unwrap_or_default()) {
+        if strict::have_bad_property(will.properties.as_deref().unwrap_or_default()) {
             return Err(Rejected::With(ConnectReasonCode::ProtocolError));
         }
         match topics::check_topic(&will.topic, &hub.config) {

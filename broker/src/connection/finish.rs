@@ -29,6 +29,7 @@ impl Session {
             }
         }
         let mut last_words = std::mem::take(&mut self.codec.output);
+        let told = !last_words.is_empty();
         self.stream.write(&mut last_words).ok();
         self.seat.leave_subscriptions();
         if ending.publishes_will()
@@ -48,7 +49,7 @@ impl Session {
         let Self { mut stream, seat, .. } = *self;
         drop(seat);
         if ending.code().is_some() {
-            stream.say_goodbye(last_words).await;
+            stream.say_goodbye(last_words, told).await;
         }
     }
 

@@ -7,7 +7,10 @@ pub(super) struct Kind(u8);
 impl Kind {
     pub(super) const CONNECT: Self = Self(1);
     pub(super) const PUBLISH: Self = Self(3);
+    pub(super) const SUBSCRIBE: Self = Self(8);
+    pub(super) const UNSUBSCRIBE: Self = Self(10);
     pub(super) const DISCONNECT: Self = Self(14);
+    pub(super) const AUTH: Self = Self(15);
 
     /// The number on the wire.
     pub(super) fn number(self) -> u8 {
@@ -18,6 +21,16 @@ impl Kind {
     /// on them. Acknowledgements of either side, and PINGREQ.
     pub(super) fn needs_no_room(self) -> bool {
         matches!(self.0, 4..=7 | 12)
+    }
+
+    /// May a packet of this type have these flags, the lower half of its first byte (MQTT 5, 2.1.3)? Those of a PUBLISH
+    /// say something, but none at quality 0 is a repetition (3.3.1.1); its quality is looked at with the rest of its head.
+    fn may_have(self, flags: u8) -> bool {
+        match self.0 {
+            3 => flags & 6 != 0 || flags & 8 == 0,
+            6 | 8 | 10 => flags == 2,
+            _ => flags == 0,
+        }
     }
 
     /// Packets with a packet id right behind their header that may not be 0.
@@ -45,7 +58,7 @@ pub(super) enum Frame {
 /// Why a packet can't be read at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum BadFrame {
-    /// Its length is no valid number, or its id is 0.
+    /// Its flags are others than its type has, its length is no valid number, or its id is 0.
     Malformed,
     /// It is longer than allowed.
     TooLarge,
@@ -54,6 +67,10 @@ pub(super) enum BadFrame {
 /// Looks at the beginning of a buffer. Nothing is allocated for a packet that only claims to be long.
 pub(super) fn next(buffer: &[u8], bytes_max: usize) -> Result<Frame, BadFrame> {
     let Some((first, rest)) = buffer.split_first() else { return Ok(Frame::Part) };
+    let kind = Kind(first >> 4);
+    if !kind.may_have(first & 15) {
+        return Err(BadFrame::Malformed);
+    }
     let mut remaining = 0;
     for at in 0..4 {
         let Some(byte) = rest.get(at) else { return Ok(Frame::Part) };
@@ -67,7 +84,6 @@ pub(super) fn next(buffer: &[u8], bytes_max: usize) -> Result<Frame, BadFrame> {
             return Err(BadFrame::TooLarge);
         }
         let Some(packet) = buffer.get(..len) else { return Ok(Frame::Part) };
-        let kind = Kind(first >> 4);
         if kind.begins_with_id() && packet[header..].starts_with(&[0, 0]) {
             return Err(BadFrame::Malformed);
         }
@@ -122,6 +138,16 @@ mod tests {
         assert_eq!(next(&[0x10, 0xFF, 0xFF, 0xFF, 0x7F], 8192), Err(BadFrame::TooLarge));
         assert_eq!(next(&[0x10, 0x80, 0x80, 0x80, 0x80, 1], 8192), Err(BadFrame::Malformed));
         assert_eq!(next(&[0x62, 2, 0, 0], 100), Err(BadFrame::Malformed), "PUBREL for packet id 0");
+    }
+
+    #[test]
+    fn flags_belong_to_the_type() {
+        for good in [0x10, 0x30, 0x31, 0x32, 0x3B, 0x3D, 0x40, 0x62, 0x82, 0xA2, 0xC0, 0xE0, 0xF0] {
+            assert_eq!(next(&[good], 100), Ok(Frame::Part), "{good:#x}");
+        }
+        for bad in [0x11, 0x38, 0x39, 0x42, 0x60, 0x63, 0x80, 0xA0, 0xC8, 0xE1, 0xF2] {
+            assert_eq!(next(&[bad], 100), Err(BadFrame::Malformed), "{bad:#x}");
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! In the order in which a connection lives:
 //! - [`connect`]: CONNECT and CONNACK, with [`wish`] (what the client asks for), [`seat`] (its place) and
 //!   [`rejected`] (why it isn't let in)
-//! - [`frame`], [`codec`]: packets in the bytes of a wire, protocol state
+//! - [`frame`], [`codec`], [`strict`]: packets in the bytes of a wire, protocol state, and what that lets pass
 //! - [`read`]: which packets are taken now, and which have to wait
 //! - [`room`]: what a publish needs
 //! - [`publish`], [`subscribe`]: what is done with them
@@ -20,6 +20,7 @@ mod wish;
 mod seat;
 mod frame;
 mod codec;
+mod strict;
 mod read;
 mod room;
 mod publish;
@@ -77,13 +78,13 @@ pub(crate) async fn serve(hub: Arc<Hub>, arrival: Arrival) {
     let welcome = match Box::pin(greeted).await {
         Ok(Some(welcome)) => welcome,
         Ok(None) => return,
-        Err(_) => return hub.meters.panics.increment(1),
+        Err(_) => return hub.meters.panicked(),
     };
     let mut session = Box::new(Session::new(hub, stream, address, welcome));
     let ending = match AssertUnwindSafe(session.run()).catch_unwind().await {
         Ok(ending) => ending,
         Err(_) => {
-            session.hub.meters.panics.increment(1);
+            session.hub.meters.panicked();
             Ending::Failed
         }
     };

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::frame::{PublishHead, publish_head};
 use super::room::{Place, Room};
 use super::wish::{expires_after, quality, travelling};
-use super::{Session, packets};
+use super::{Session, packets, strict};
 use crate::broker::Hub;
 use crate::ending::Ending;
 use crate::expiry::Expiry;
@@ -106,7 +106,7 @@ impl Session {
                 expiry: None,
             },
             Some(Packet::V5_0Publish(packet)) => {
-                if has_bad_property(packet.props()) {
+                if strict::have_bad_property(packet.props()) {
                     return Err(Ending::Violation(Code::ProtocolError));
                 }
                 Published {
@@ -234,16 +234,6 @@ fn topic_alias(bytes: &[u8]) -> Option<u16> {
         rest = rest.get(read..)?;
     }
     None
-}
-
-/// Are there properties that no client may send: a subscription identifier (MQTT 5, 3.3.4), or a response topic with
-/// wildcards (3.3.2.3.5)?
-pub(super) fn has_bad_property(properties: &[Property]) -> bool {
-    properties.iter().any(|property| match property {
-        Property::SubscriptionIdentifier(_) => true,
-        Property::ResponseTopic(topic) => topic.val().contains(['+', '#']),
-        _ => false,
-    })
 }
 
 /// Hands a publish on one of the service's own topics to whoever makes it durable.

@@ -9,12 +9,13 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use mqtt_protocol_core::mqtt::connection::Version;
 use mqtt_protocol_core::mqtt::packet::{Packet, Property};
 use mqtt_protocol_core::mqtt::result_code::{DisconnectReasonCode as Code, MqttError, PubrecReasonCode};
 use tokio::time::Instant;
 
 use super::frame::{self, BadFrame, Frame, Kind};
-use super::{Session, packets};
+use super::{Session, packets, strict};
 use crate::broker::Hub;
 use crate::ending::Ending;
 use crate::wire::Moved;
@@ -88,6 +89,9 @@ impl Session {
                 Err(BadFrame::Malformed) => return Err(Ending::Violation(Code::MalformedPacket)),
             };
             let packet = &input[at..at + len];
+            if self.codec.version() == Version::V5_0 && !strict::lengths_are_short(kind, packet, header) {
+                return Err(Ending::Violation(Code::MalformedPacket));
+            }
             let first_in_line = !self.holding && self.wait.is_none();
             let taken = if kind == Kind::PUBLISH {
                 first_in_line && self.take_publish(packet, header)?

@@ -9,7 +9,7 @@ use mqtt_protocol_core::mqtt::result_code::{
 use tokio::sync::oneshot;
 
 use super::wish::quality;
-use super::{Session, Waited, packets};
+use super::{Session, Waited, packets, strict};
 use crate::broker::Hub;
 use crate::ending::Ending;
 use crate::limits::Limit;
@@ -77,6 +77,9 @@ impl Session {
         properties: &[Property],
     ) -> Result<(), Ending> {
         let identifier = identifier(properties)?;
+        if !entries.iter().all(|entry| strict::is_text(entry.topic_filter())) {
+            return Err(Ending::Violation(Code::MalformedPacket));
+        }
         let shares = |entry: &SubEntry| topics::take_apart(entry.topic_filter()).group.is_some();
         if entries.iter().any(|entry| entry.sub_opts().nl() && shares(entry)) {
             // Who shares can't keep its own messages from the others (MQTT 5, 3.8.3.1).
@@ -217,6 +220,9 @@ impl Session {
 
     /// Takes an UNSUBSCRIBE.
     pub(super) fn unsubscribe(&mut self, packet: u16, filters: &[MqttString]) -> Result<(), Ending> {
+        if !filters.iter().all(|filter| strict::is_text(filter.as_str())) {
+            return Err(Ending::Violation(Code::MalformedPacket));
+        }
         let codes = filters.iter().map(|filter| self.end_filter(filter.as_str())).collect();
         Ok(self.codec.send(packets::unsuback(self.codec.version(), packet, codes)?)?)
     }

@@ -1,5 +1,7 @@
 //! Who is let in, and how connections end.
 
+use statecast_broker::QoS;
+
 use crate::support::*;
 
 #[tokio::test]
@@ -74,4 +76,38 @@ async fn keep_alive_runs_out_for_the_silent() {
     raw.ended(Some(0x8D)).await;
     assert_eq!(door.presence().await, "n connected");
     assert_eq!(door.presence().await, "n keep-alive");
+}
+
+#[tokio::test]
+async fn ids_of_letters_and_digits_are_allowed() {
+    let door = Door::open(config()).await;
+    for id in ["0123456789abcdefghijklm", "nopqrstuvwxyzABCDEFGHIJ", "KLMNOPQRSTUVWXYZ", "1"] {
+        for v5 in [false, true] {
+            let mut raw = Raw::new(&door.broker).await;
+            let connack = raw.connect(Connect { id, v5, ..Connect::default() }).await;
+            assert_eq!(connack.body[..2], [0, 0], "{id}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_clean_start_begins_with_nothing() {
+    let door = Door::open(config()).await;
+    for v5 in [false, true] {
+        let expiry: &[u8] = &[0x11, 0, 0, 0, 60];
+        let before = Connect { v5, clean: false, properties: expiry, ..Connect::default() };
+        let mut raw = Raw::new(&door.broker).await;
+        raw.connect(before).await;
+        raw.subscribe(&[("changes/#", 1), ("chat", 1)]).await;
+        drop(raw);
+        until("it is gone", || door.broker.connections() == 0).await;
+        let mut raw = Raw::new(&door.broker).await;
+        let connack = raw.connect(Connect { v5, ..Connect::default() }).await;
+        assert_eq!(connack.body[0], 0, "no session, and the reserved bits are 0");
+        assert_eq!(door.broker.publish("r", &publication("changes/1", "x", QoS::AtLeastOnce)), 0);
+        raw.publish("chat", "x", 0, 0).await;
+        raw.nothing_came().await;
+        raw.goodbye().await;
+        raw.ended(None).await;
+    }
 }

@@ -147,6 +147,22 @@ async fn client_ids_are_given_and_refused() {
     assert_eq!(connack.body[1], 0x8C, "other authentication");
 }
 
+/// A socket that is closed with unread input is reset, and what was sent on it is lost.
+#[tokio::test]
+async fn who_is_told_why_hears_it() {
+    let mut door = Door::open(Config { unacknowledged_max: 1, ..config() }).await;
+    let mut client = door.client5("c").await;
+    client.publish("devices/d1/state", "1", 1, 1).await;
+    let _held = door.publish().await;
+    client.publish("devices/d1/state", "2", 1, 2).await;
+    until("it has to go", || door.broker.connections() == 0).await;
+    // It hasn't read that yet, and goes on.
+    for id in 3..200 {
+        client.publish("devices/d1/state", "more", 1, id).await;
+    }
+    client.ended(Some(0x93)).await;
+}
+
 /// Valid packets with bytes changed, cut and joined: whatever comes, the broker lives, other clients don't
 /// notice, and nothing is left when the senders are gone.
 #[tokio::test]

@@ -313,11 +313,26 @@ async fn who_wants_no_reasons_gets_none() {
 async fn a_reason_never_makes_an_answer_too_long() {
     let mut door = Door::open(config()).await;
     let (mut client, _) = connect_with(&door, &[0x27, 0, 0, 0, 100]).await;
-    client.publish("devices/d1/state", "x", 1, 1).await;
-    door.publish().await.2.refuse(Refused::Payload("x".repeat(150).into()));
-    let answer = client.packet().await;
-    assert_eq!((answer.kind(), &answer.body[..3]), (PUBACK, &[0, 1, 0x99][..]));
-    assert!(answer.body.len() < 100);
+    for (qos, kind) in [(1, PUBACK), (2, PUBREC)] {
+        client.publish("devices/d1/state", "x", qos, 1).await;
+        door.publish().await.2.refuse(Refused::Payload("x".repeat(150).into()));
+        let answer = client.packet().await;
+        assert_eq!((answer.kind(), &answer.body[..3]), (kind, &[0, 1, 0x99][..]));
+        assert!(answer.body.len() < 100);
+    }
+    // Hardly more than the CONNACK takes.
+    let (mut client, connack) = connect_with(&door, &[0x27, 0, 0, 0, 21]).await;
+    let bytes_max = 21 - 2;
+    assert!(connack.body.len() <= bytes_max);
+    assert_eq!(client.subscribe(&[("$SYS/#", 0)]).await.len(), 1);
+    door.broker.disconnect("r", "n");
+    let goodbye = client.packet().await;
+    assert!(goodbye.kind() == DISCONNECT && goodbye.body.len() <= bytes_max, "{goodbye:?}");
+    let mut refused = Raw::new(&door.broker).await;
+    let properties = &[0x27, 0, 0, 0, 10];
+    let refused =
+        refused.try_connect(Connect { v5: true, password: "wrong", properties, ..Connect::default() }).await;
+    assert_eq!((refused.body[1], refused.body.len() <= 10 - 2), (0x86, true));
 }
 
 #[tokio::test]

@@ -145,3 +145,28 @@ async fn a_stop_publishes_no_will_that_waits() {
         assert!(!matches!(delivery.event, statecast_broker::Event::Publish { .. }));
     }
 }
+
+#[tokio::test]
+async fn a_will_is_retained_if_it_asks_for_it() {
+    let (door, mut watcher) = open().await;
+    for v5 in [false, true] {
+        for (will_retain, qos) in [(true, 0), (true, 1), (true, 2), (false, 0), (false, 1)] {
+            let topic = format!("wills/{v5}/{will_retain}/{qos}");
+            let mut client = Raw::new(&door.broker).await;
+            let will = Some((topic.as_str(), "gone", qos));
+            client.connect(Connect { v5, will, will_retain, ..Connect::default() }).await;
+            drop(client);
+            assert_eq!(watcher.payload5().await, "gone");
+            let mut late = door.client("late").await;
+            late.subscribe(&[(&topic, 2)]).await;
+            if will_retain {
+                let kept = late.packet().await;
+                assert_eq!((kept.first, kept.published().0), (0x31 | qos << 1, topic));
+            }
+            late.nothing_came().await;
+        }
+    }
+    // Without a will there is none.
+    drop(door.client("without").await);
+    watcher.nothing_came().await;
+}

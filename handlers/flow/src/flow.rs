@@ -7,7 +7,7 @@ use bytes::Bytes;
 use metrics::counter;
 use statecast_broker::{Client, Delivery, Event, Receipt, Refused};
 use statecast_state::document::Limits;
-use statecast_state::{Body, DeviceKey, Position, Refusal, Report, TenantId, Timestamp};
+use statecast_state::{Body, DeviceKey, Position, Presence, Refusal, Report, TenantId, Timestamp};
 use statecast_store::{DeadLetter, Owner, Store};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -17,16 +17,14 @@ use tracing::{info, warn};
 use crate::cache::Twins;
 use crate::committer::Committer;
 use crate::dispatcher::Mailboxes;
+use crate::horizon::later;
 use crate::loader::Loader;
 use crate::metering::Meter;
-use crate::presence::{Connections, device_of};
+use crate::presence::{Closed, Connections, device_of};
 use crate::request::{Answer, Applied, Ask, Message, Request};
+use crate::timers::{Timer, Timers, Why};
 use crate::{Feed, Rules, activation, decode};
 
-/// How long devices have to come back after a start before they count as offline.
-const GRACE: Duration = Duration::from_secs(90);
-/// Devices looked at in one read after the grace.
-const GRACE_PAGE: usize = 1_000;
 /// Requests from inside the process (HTTP) that may be open at once; more wait.
 const CALLS_MAX: usize = 1_024;
 
@@ -37,6 +35,8 @@ pub struct Settings {
     pub limits: Limits,
     /// A state message of an unknown device registers it (`--dev`).
     pub register_unknown: bool,
+    /// How long devices have to come back, after a start of ours or a takeover, before they count as offline.
+    pub grace: Duration,
     /// Bytes of twins kept in memory.
     pub cache_bytes_max: u64,
     /// Bytes of changes kept in memory for those who follow the feed.
@@ -48,6 +48,7 @@ impl Default for Settings {
         Self {
             limits: Limits::default(),
             register_unknown: false,
+            grace: Duration::from_secs(90),
             cache_bytes_max: 256 * 1024 * 1024,
             feed_bytes_max: 64 * 1024 * 1024,
         }
@@ -65,6 +66,8 @@ pub(crate) struct Shared {
     pub(crate) rules: Rules,
     pub(crate) meter: Meter,
     pub(crate) connections: Connections,
+    pub(crate) timers: Timers,
+    pub(crate) started_at: Timestamp,
     calls: Semaphore,
     activations: TaskTracker,
 }
@@ -72,8 +75,8 @@ pub(crate) struct Shared {
 /// The way of one message, running. Cheap to clone.
 #[derive(Clone)]
 pub struct Flow {
-    shared: Arc<Shared>,
-    store: Store,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) store: Store,
     lanes: TaskTracker,
     metering: CancellationToken,
 }
@@ -100,7 +103,9 @@ impl Flow {
             feed,
             rules,
             meter,
-            connections: Connections::default(),
+            connections: Connections::new(owner.term()),
+            timers: Timers::default(),
+            started_at: SystemTime::now().into(),
             calls: Semaphore::new(CALLS_MAX),
             activations: TaskTracker::new(),
             settings,
@@ -139,28 +144,6 @@ impl Flow {
         }
     }
 
-    /// Closes what a previous process left open: devices that it saw online and that have not come back within the
-    /// grace are offline now. They get that long because a restart is no absence.
-    pub async fn close_left_open(&self) {
-        tokio::time::sleep(GRACE).await;
-        let mut after: Option<DeviceKey> = None;
-        loop {
-            let page = match self.store.online(after.as_ref(), GRACE_PAGE).await {
-                Ok(page) => page,
-                Err(error) => {
-                    warn!(%error, "look for devices that did not come back: trying again");
-                    tokio::time::sleep(GRACE).await;
-                    continue;
-                }
-            };
-            let Some(last) = page.last() else { return };
-            after = Some(last.clone());
-            for key in page.into_iter().filter(|key| !self.shared.connections.online(key)) {
-                self.presence(key, false, "did not come back", SystemTime::now().into());
-            }
-        }
-    }
-
     /// Asks for a change of a twin, and waits until it is durable.
     ///
     /// # Errors
@@ -193,16 +176,19 @@ impl Flow {
         match event {
             Event::Connected => {
                 receipt.accept();
-                if let Some(key) = device_of(&client).filter(|key| self.shared.connections.opened(key)) {
-                    self.presence(key, true, "connected", received_at);
+                if let Some(key) = device_of(&client) {
+                    let post = |presence| self.presence(&key, presence, received_at);
+                    self.shared.connections.opened(&key, received_at, post);
                 }
             }
             Event::Disconnected { reason } => {
                 receipt.accept();
-                if let Some(key) =
-                    device_of(&client).filter(|key| self.shared.connections.closed(key, reason))
-                {
-                    self.presence(key, false, reason, received_at);
+                if let Some(key) = device_of(&client) {
+                    let post = |presence| self.presence(&key, presence, received_at);
+                    if self.shared.connections.closed(&key, reason, received_at, post) == Closed::Vacant {
+                        let due = later(received_at, self.shared.settings.grace);
+                        self.shared.timers.set(Timer { due, key, why: Why::Vacant });
+                    }
                 }
             }
             Event::Publish { topic, payload, .. } => {
@@ -211,10 +197,10 @@ impl Flow {
         }
     }
 
-    fn presence(&self, key: DeviceKey, online: bool, reason: &'static str, received_at: Timestamp) {
-        let body = Body::Presence { online, reason };
+    fn presence(&self, key: &DeviceKey, presence: Presence, received_at: Timestamp) {
+        let body = Body::Presence(presence);
         let report = Report { key: key.clone(), body, device_time: None, message: None, received_at };
-        self.post(key, Request { ask: Ask::Report(report), answer: Answer::Nobody });
+        self.post(key.clone(), Request { ask: Ask::Report(report), answer: Answer::Nobody });
     }
 
     fn publish(
@@ -259,7 +245,7 @@ impl Flow {
         });
     }
 
-    fn post(&self, key: DeviceKey, request: Request) {
+    pub(crate) fn post(&self, key: DeviceKey, request: Request) {
         if self.shared.mailboxes.post(&key, request) {
             self.shared.activations.spawn(activation::run(self.shared.clone(), key));
         }

@@ -9,7 +9,7 @@
 //!
 //! - [`request`]: what waits in a mailbox, and who is waiting for the answer
 //! - [`decode`]: MQTT topics and payloads to reports
-//! - [`presence`]: how many connections act for a device
+//! - [`presence`]: which devices are online
 //! - [`dispatcher`]: one mailbox a device, at most one task for each
 //! - [`loader`], [`cache`]: twins, read in batches and kept while they fit
 //! - [`handlers`]: pure functions from a twin and a report to what is to change
@@ -17,6 +17,7 @@
 //! - [`committer`]: batches, positions, verdicts
 //! - [`feed`]: what was committed, in order
 //! - [`metering`]: what each handler cost
+//! - [`timers`], `horizon`, `clock`: what only time brings
 //!
 //! [`Flow`] puts them together, and stops them in order.
 
@@ -31,6 +32,9 @@ pub mod activation;
 pub mod committer;
 pub mod feed;
 pub mod metering;
+pub mod timers;
+mod horizon;
+mod clock;
 mod flow;
 
 pub use feed::{Feed, Read};

@@ -14,6 +14,7 @@
 //! - [`follow`]: changes to commits, at the `pace` that the machine bears; its `course`, and `rebuild`, from nothing
 //! - `filter`, `translate`, `within`: a query of ours to one of tantivy
 //! - `order`, `cursor`, [`facets`], [`find`]: what matches, in order, page by page, and counted
+//! - `names`: which properties there are
 //! - `range`, [`verify`], [`check`]: index and table compared, and repaired; when asked, and all the time
 
 pub mod source;
@@ -40,6 +41,7 @@ mod order;
 mod cursor;
 pub mod facets;
 pub mod find;
+mod names;
 mod range;
 pub mod verify;
 pub mod check;

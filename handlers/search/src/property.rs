@@ -49,6 +49,31 @@ pub(crate) fn below(root: char, path: &str) -> String {
     name
 }
 
+/// The property that has a name; none for what is no name.
+pub(crate) fn field(name: &str) -> Option<Field> {
+    let (root, name) = name.split_once('/')?;
+    let [reported, desired, tags] = ROOTS;
+    let make = match root.chars().next()? {
+        root if root == reported => Field::Reported,
+        root if root == desired => Field::Desired,
+        root if root == tags => Field::Tags,
+        _ => return None,
+    };
+    let mut path = String::with_capacity(name.len());
+    let mut rest = name.chars();
+    while let Some(c) = rest.next() {
+        path.push(match c {
+            '/' => '.',
+            '%' => {
+                let (high, low) = (rest.next()?.to_digit(16)?, rest.next()?.to_digit(16)?);
+                char::from_u32(high * 16 + low)?
+            }
+            c => c,
+        });
+    }
+    Some(make(path))
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -63,6 +88,13 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_name_tells_its_path(path in "[a/.%\\\\2f\u{1}é]{0,6}") {
+            for property in [Field::Reported(path.clone()), Field::Desired(path.clone()), Field::Tags(path)] {
+                prop_assert_eq!(field(&name(&property)), Some(property));
+            }
+        }
+
         #[test]
         fn no_two_paths_share_a_name(a in "[a/.%\\\\2f\u{1}]{0,6}", b in "[a/.%\\\\2f\u{1}]{0,6}") {
             prop_assert_eq!(below('r', &a) == below('r', &b), a == b);

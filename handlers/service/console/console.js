@@ -12,8 +12,9 @@ async function api(path, options = {}) {
   const problem = await response.json().catch(() => ({}));
   if (response.status === 401) at("key-form").hidden = false;
   const place = problem.column ? ` (column ${problem.column})` : "";
+  const expected = problem.expected ? `; expected ${problem.expected}.` : "";
   const hint = problem.suggestion ? ` Did you mean ${problem.suggestion}?` : "";
-  throw new Error(`${problem.detail ?? response.statusText}${place}${hint}`);
+  throw new Error(`${problem.detail ?? response.statusText}${place}${expected}${hint}`);
 }
 
 const json = async (path, options) => (await api(path, options)).json();
@@ -52,11 +53,18 @@ function row(twin) {
   return row;
 }
 
+/** Something in the query that is perhaps not meant. */
+function hint({ column, text, suggestion }) {
+  const instead = suggestion ? ` Did you mean ${suggestion}?` : "";
+  return make("span", `Column ${column}: ${text}.${instead}`, "hint");
+}
+
 async function search() {
   const params = new URLSearchParams({ q: shown.query, sort: shown.sort, limit: 50 });
   try {
     const found = await json(`search?${params}`);
     at("rows").replaceChildren(...found.items.map(row));
+    at("sentence").replaceChildren(`Devices: ${found.sentence}.`, ...found.hints.map(hint));
     say(`${found.total} devices, as of position ${found.position}; live`);
     follow();
   } catch (error) {

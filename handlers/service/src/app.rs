@@ -164,7 +164,7 @@ impl Application {
         followers.spawn({
             let (flow, stop) = (flow.clone(), stop_followers.clone());
             async move {
-                stop.run_until_cancelled(flow.close_left_open()).await;
+                stop.run_until_cancelled(flow.keep_time()).await;
             }
         });
         followers.spawn({
@@ -271,7 +271,8 @@ fn flow_settings(config: &Config) -> statecast_flow::Settings {
         payload_bytes_max: config.mqtt.packet_bytes_max,
         twin_bytes_max: config.limits.twin_bytes_max,
     };
-    statecast_flow::Settings { limits, register_unknown: config.dev, ..Default::default() }
+    let grace = Duration::from_secs(config.presence.grace_s.into());
+    statecast_flow::Settings { limits, register_unknown: config.dev, grace, ..Default::default() }
 }
 
 /// What is being done when MQTT doesn't come up.

@@ -36,6 +36,8 @@ pub struct Config {
     pub database: Database,
     /// Limits of what devices and people send.
     pub limits: Limits,
+    /// Whether devices are online.
+    pub presence: Presence,
     /// What is kept, and for how long.
     pub retention: Retention,
     /// Telling people.
@@ -76,6 +78,14 @@ pub struct Limits {
     pub depth_max: usize,
 }
 
+/// Whether devices are online.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Presence {
+    /// How long devices have to come back after a restart before they count as offline, in seconds.
+    pub grace_s: u32,
+}
+
 /// What is kept, and for how long.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -114,6 +124,7 @@ impl Default for Config {
             http: Http::default(),
             database: Database::default(),
             limits: Limits::default(),
+            presence: Presence::default(),
             retention: Retention::default(),
             push: Push::default(),
             search: Search::default(),
@@ -142,6 +153,12 @@ impl Default for Search {
 impl Default for Limits {
     fn default() -> Self {
         Self { twin_bytes_max: 64 * 1024, depth_max: 8 }
+    }
+}
+
+impl Default for Presence {
+    fn default() -> Self {
+        Self { grace_s: 90 }
     }
 }
 

@@ -20,6 +20,8 @@ pub enum Kind {
     Tags,
     /// A connection of the device opened, or its last one closed.
     Presence,
+    /// The device was absent for as long as a rule says.
+    Absence,
     /// The device was registered.
     Registered,
     /// The device was removed, with all that belonged to it.
@@ -35,6 +37,7 @@ impl Kind {
             Self::Rejected => "rejected",
             Self::Tags => "tags",
             Self::Presence => "presence",
+            Self::Absence => "absence",
             Self::Registered => "registered",
             Self::Removed => "removed",
         }
@@ -48,6 +51,7 @@ impl Kind {
             Self::Rejected,
             Self::Tags,
             Self::Presence,
+            Self::Absence,
             Self::Registered,
             Self::Removed,
         ]

@@ -10,7 +10,7 @@
 //! - [`twin`]: the twin of a device, and the time of each of its properties
 //! - [`patch`]: merge patches (RFC 7396) with device time, their inverse, and the delta of desired state
 //! - [`query`]: the query language: one parser, one syntax tree, evaluated in memory
-//! - [`rule`]: rules that fire when a twin enters or leaves a query
+//! - [`rule`]: rules that fire when a twin enters or leaves a query, or a device is absent
 //! - [`change`]: what was done to a twin; a row of history and an entry of the feed
 //! - [`push`]: what a person is to be told, and where
 

@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use crate::document::{self, Limits};
-use crate::{DeviceKey, Document, Timestamp};
+use crate::{DeviceKey, Document, Presence, Timestamp};
 
 /// Longest idempotency key (`_id`), in bytes.
 pub const MESSAGE_ID_BYTES_MAX: usize = 64;
@@ -131,12 +131,9 @@ pub enum Body {
         if_version: Option<u64>,
     },
     /// A connection opened, or the last one closed.
-    Presence {
-        /// Open.
-        online: bool,
-        /// Why, in a word.
-        reason: &'static str,
-    },
+    Presence(Presence),
+    /// It is time to look whether the device was absent too long for a rule.
+    Absence,
     /// Someone registers the device, with these tags as a merge patch.
     Register {
         /// The merge patch.

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
+use uuid::Uuid;
 
 use crate::{DeviceId, Document, Timestamp};
 
@@ -24,6 +25,9 @@ pub struct Twin {
     pub presence: Presence,
     /// When the last message of the device was received; none before the first.
     pub received_at: Option<Timestamp>,
+    /// The rules of absence that have fired since then: each fires once.
+    #[serde(skip)]
+    pub absences: Vec<Uuid>,
 }
 
 impl Twin {
@@ -38,11 +42,22 @@ impl Twin {
             reported_at: Stamps::default(),
             presence: Presence::default(),
             received_at: None,
+            absences: Vec::new(),
         }
+    }
+
+    /// A message of the device was received at this time: it is no longer absent.
+    pub fn seen(&mut self, at: Timestamp) {
+        self.received_at = self.received_at.max(Some(at));
+        self.absences = Vec::new();
     }
 }
 
 /// Whether a connection of the device is open, since when, and why.
+///
+/// Of two presences of one device, the one with the larger `(epoch, seq)` is the later one. That holds across
+/// connections, restarts of the service, and the removal of the device: whoever gets presence from several places
+/// (MQTT, history, twin) keeps the largest that it saw, and drops what isn't above it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Presence {
     /// At least one connection is open.
@@ -51,6 +66,18 @@ pub struct Presence {
     pub since: Option<Timestamp>,
     /// Why, in a word: `connected`, `disconnected`, `keep-alive`, `closed` ...
     pub reason: String,
+    /// The run of the service that saw it: rises by at least 1 with each start. 0 for a device that never connected.
+    pub epoch: u64,
+    /// Which connection that opened or closed it was in that run: rises with each, of whatever device, so that the
+    /// numbers of one device rise too, with gaps.
+    pub seq: u64,
+}
+
+impl Presence {
+    /// Whether this is what happened later.
+    pub fn is_after(&self, other: &Self) -> bool {
+        (self.epoch, self.seq) > (other.epoch, other.seq)
+    }
 }
 
 /// The device time of each property, mirroring the shape of `reported`.

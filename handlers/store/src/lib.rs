@@ -13,6 +13,7 @@
 //! - [`writer`]: `Writer`, commits batches, and knows the fate of each whatever happens to its connection
 //! - [`load`]: twins and their recent messages, many at once, for the handlers
 //! - [`twins`], [`history`], [`feed`], [`digest`]: reads for people, and for what is derived
+//! - [`silent`]: devices that will have been absent for as long as a rule says
 //! - [`rules`], [`receivers`], [`outbox`]: who is to be told what
 //! - [`dead_letters`], [`credentials`], [`usage`]: the rest
 
@@ -33,6 +34,7 @@ pub mod twins;
 pub mod history;
 pub mod feed;
 pub mod digest;
+pub mod silent;
 pub mod rules;
 pub mod receivers;
 pub mod outbox;

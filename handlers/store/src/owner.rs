@@ -145,6 +145,11 @@ impl Owner {
         Position(self.ownership.positions.lock().next)
     }
 
+    /// The number of this ownership: larger than that of every one before.
+    pub fn term(&self) -> u64 {
+        crate::rows::unsigned(self.ownership.term)
+    }
+
     /// Takes `n` positions and returns the first of them. Waits only in an outage that lasts until a million
     /// reserved ones are used up.
     ///

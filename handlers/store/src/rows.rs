@@ -9,6 +9,7 @@ use sqlx::{Encode, Postgres, Row, Type};
 use statecast_state::{
     DeviceId, DeviceKey, Document, Kind, Position, Presence, Stamps, TenantId, Timestamp, Twin,
 };
+use uuid::Uuid;
 
 use crate::StoreError;
 
@@ -121,8 +122,11 @@ impl Columns for PgRow {
                 online: self.try_get("online")?,
                 since: self.time("presence_since")?,
                 reason: self.try_get("presence_reason")?,
+                epoch: unsigned(self.try_get("presence_epoch")?),
+                seq: unsigned(self.try_get("presence_seq")?),
             },
             received_at: self.time("received_at")?,
+            absences: self.try_get::<Json<Vec<Uuid>>, _>("absences")?.0,
         })
     }
 }

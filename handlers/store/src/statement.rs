@@ -77,7 +77,10 @@ pub(crate) async fn write(
         .bind(column(letters, |letter| letter.letter.payload.as_ref()))
         .bind(column(letters, |letter| storable(&letter.letter.reason)))
         .bind(column(letters, |letter| letter.letter.received_at.to_datetime()))
-        .bind(column(&changes, |(_, change)| change.ahead));
+        .bind(column(&changes, |(_, change)| change.ahead))
+        .bind(column(&twins, |(_, twin)| signed(twin.presence.epoch)))
+        .bind(column(&twins, |(_, twin)| signed(twin.presence.seq)))
+        .bind(column(&twins, |(_, twin)| Jsonb(&twin.absences)));
     let rows = query.fetch_all(connection).await?;
     rows.iter().map(position).collect()
 }

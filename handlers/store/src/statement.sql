@@ -1,31 +1,33 @@
 -- One batch. Every array is a column; those of one group have the same length.
 --
--- $1-$13 the twins, $14-$25 and $43 history, $26-$35 pushes, $36-$42 dead letters. A twin is written when it still
+-- $1-$13 and $44-$46 the twins, $14-$25 and $43 history, $26-$35 pushes, $36-$42 dead letters. A twin is written when it still
 -- has the version that the first change rests on; history and pushes follow the twin, which they name by the
 -- position of its last change. The answer is the positions of the twins that were written.
 WITH twin AS (
     SELECT * FROM unnest(
         $1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[], $6::jsonb[], $7::jsonb[], $8::jsonb[],
-        $9::jsonb[], $10::boolean[], $11::timestamptz[], $12::text[], $13::timestamptz[]
+        $9::jsonb[], $10::boolean[], $11::timestamptz[], $12::text[], $13::timestamptz[], $44::bigint[],
+        $45::bigint[], $46::jsonb[]
     ) AS t (
         tenant, device, version_before, version, position, reported, desired, tags,
-        reported_at, online, presence_since, presence_reason, received_at
+        reported_at, online, presence_since, presence_reason, received_at, presence_epoch, presence_seq, absences
     )
 ), updated AS (
     UPDATE devices d
     SET version = t.version, position = t.position, reported = t.reported, desired = t.desired, tags = t.tags,
         reported_at = t.reported_at, online = t.online, presence_since = t.presence_since,
-        presence_reason = t.presence_reason, received_at = t.received_at
+        presence_reason = t.presence_reason, received_at = t.received_at, presence_epoch = t.presence_epoch,
+        presence_seq = t.presence_seq, absences = t.absences
     FROM twin t
     WHERE d.tenant = t.tenant AND d.device = t.device AND d.version = t.version_before
     RETURNING d.position
 ), inserted AS (
     INSERT INTO devices (
         tenant, device, version, position, reported, desired, tags,
-        reported_at, online, presence_since, presence_reason, received_at
+        reported_at, online, presence_since, presence_reason, received_at, presence_epoch, presence_seq, absences
     )
     SELECT tenant, device, version, position, reported, desired, tags,
-        reported_at, online, presence_since, presence_reason, received_at
+        reported_at, online, presence_since, presence_reason, received_at, presence_epoch, presence_seq, absences
     FROM twin WHERE version_before = 0
     ON CONFLICT DO NOTHING
     RETURNING position

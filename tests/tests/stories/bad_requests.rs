@@ -108,6 +108,7 @@ async fn queries_rules_and_receivers() -> Result<()> {
     let (_service, api) = service().await?;
     let bad = problem(api.get("/v1/search?q=a%20battery%3C20").await?, 400).await?;
     ensure!(bad["column"] == 10 && bad["type"] == "bad-query", "{bad}");
+    ensure!(bad["expected"].is_string() && bad["suggestion"] == "battery:<20", "{bad}");
     let bad = problem(api.get("/v1/changes?q=(a%20OR").await?, 400).await?;
     ensure!(bad["column"].is_u64(), "{bad}");
     for path in ["search?sort=%3F%3F", "search?limit=many", "search?q=a&cursor=x", "search?after=x"] {

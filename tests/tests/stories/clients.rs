@@ -21,6 +21,11 @@ fn places() -> Result<(PathBuf, PathBuf)> {
 async fn plays_a_device(service: &Service, device: &str, version: &str, ran: Ran) -> Result<()> {
     let said = ran.ok().with_context(|| format!("{device}: if a client is missing, run `make deps`"))?;
     let said: Value = serde_json::from_str(said.trim()).with_context(|| said.clone())?;
+    knows(service, device, version, &said).await
+}
+
+/// Compares what a device said that it has seen with what the service knows.
+pub(crate) async fn knows(service: &Service, device: &str, version: &str, said: &Value) -> Result<()> {
     ensure!(said["connected"] == true && said["desired"] == json!({ "level": 7 }), "{said}");
     let refused = if version == "5" { 0x99 } else { 0 };
     ensure!(said["refused"][0] == refused, "{said}");
@@ -31,7 +36,8 @@ async fn plays_a_device(service: &Service, device: &str, version: &str, ran: Ran
     Ok(())
 }
 
-async fn wanted(service: &Service, device: &str) -> Result<()> {
+/// Registers a device, and wants it to be something.
+pub(crate) async fn wanted(service: &Service, device: &str) -> Result<()> {
     let api = service.api();
     api.register(device).await?;
     api.call(Method::PATCH, &format!("/v1/devices/{device}/desired"), &json!({ "level": 7 })).await.map(drop)

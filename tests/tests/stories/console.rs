@@ -97,6 +97,12 @@ async fn devices_are_shown_and_change_as_they_do() -> Result<()> {
         }
     })
     .await?;
+    // A query is told back, with what was perhaps meant.
+    browser.run("query.value = 'tipe:boiler'; document.getElementById('search').requestSubmit()").await?;
+    let told = "return document.getElementById('sentence').textContent";
+    browser
+        .until(&format!("{told}.includes('tipe is boiler') && {}.includes('mean type?')", &told[7..]))
+        .await?;
     // A query that can't be understood says where.
     browser.run("query.value = 'battery:<'; document.getElementById('search').requestSubmit()").await?;
     browser.until("return document.getElementById('status').textContent.includes('column')").await?;

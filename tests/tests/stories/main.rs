@@ -3,11 +3,14 @@
 mod first_message;
 mod desired;
 mod credentials;
+mod presence;
+mod absence;
 mod access;
 mod bad_input;
 mod bad_requests;
 mod cli;
 mod clients;
+mod rumqttc;
 mod transports;
 mod readme;
 mod demo;

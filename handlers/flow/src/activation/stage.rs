@@ -149,12 +149,20 @@ impl<'a> Stage<'a> {
     /// Sends a report through its handlers. A handler that panics may have left the draft half done, so the
     /// second try begins anew.
     fn handle(&mut self, report: &Report) -> Result<Draft, Refusal> {
+        let shared = self.shared;
+        let context = Context {
+            limits: &shared.settings.limits,
+            register_unknown: shared.settings.register_unknown,
+            presence: if self.twin.is_none() { shared.connections.presence(self.key) } else { None },
+            started_at: shared.started_at,
+            rules: &shared.rules,
+        };
         let mut failed = "";
         for _ in 0..TRIES {
             let mut draft = Draft::new(self.twin.clone());
             match handlers::of(&report.body)
                 .iter()
-                .try_for_each(|handler| self.invoke(*handler, report, &mut draft))
+                .try_for_each(|handler| self.invoke(*handler, report, &context, &mut draft))
             {
                 Ok(()) => return Ok(draft),
                 Err(Failure::Refused(why)) => return Err(why),
@@ -165,16 +173,16 @@ impl<'a> Stage<'a> {
     }
 
     /// One invocation, metered.
-    fn invoke(&mut self, handler: &dyn Handler, report: &Report, draft: &mut Draft) -> Result<(), Failure> {
-        let context = Context {
-            limits: &self.shared.settings.limits,
-            register_unknown: self.shared.settings.register_unknown,
-            online: self.shared.connections.online(self.key),
-            rules: &self.shared.rules,
-        };
+    fn invoke(
+        &mut self,
+        handler: &dyn Handler,
+        report: &Report,
+        context: &Context<'_>,
+        draft: &mut Draft,
+    ) -> Result<(), Failure> {
         let name = handler.name();
         let started = Instant::now();
-        let outcome = match catch_unwind(AssertUnwindSafe(|| handler.handle(report, &context, draft))) {
+        let outcome = match catch_unwind(AssertUnwindSafe(|| handler.handle(report, context, draft))) {
             Ok(result) => result.map_err(Failure::Refused),
             Err(_) => {
                 error!(handler = name, "a handler panicked");

@@ -35,7 +35,7 @@ impl Handler for Rejected {
     fn handle(&self, report: &Report, _: &Context<'_>, draft: &mut Draft) -> Result<(), Refusal> {
         let Body::Rejected { version, reason } = &report.body else { return Ok(()) };
         let twin = draft.existing(report)?;
-        twin.received_at = twin.received_at.max(Some(report.received_at));
+        twin.seen(report.received_at);
         let mut noted = Document::new();
         noted.insert("version".into(), json!(version));
         noted.insert("reason".into(), json!(reason));

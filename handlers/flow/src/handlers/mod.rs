@@ -6,18 +6,20 @@
 //! - [`desired`]: what a device should be, and its refusal
 //! - [`presence`]: a connection opened or closed
 //! - [`registry`]: registration, tags, removal
+//! - [`absence`]: nothing came from the device for a time
 //! - [`rules`]: last: who is to be told of what the others changed
 
 mod reported;
 mod desired;
 mod presence;
 mod registry;
+mod absence;
 mod rules;
 
 use std::sync::Arc;
 
 use statecast_state::document::Limits;
-use statecast_state::{Body, Document, Kind, Push, Refusal, Report, Timestamp, Twin};
+use statecast_state::{Body, DeviceId, Document, Kind, Presence, Push, Refusal, Report, Timestamp, Twin};
 
 pub use rules::Rules;
 
@@ -30,10 +32,20 @@ pub struct Context<'a> {
     pub limits: &'a Limits,
     /// A state message of an unknown device registers it.
     pub register_unknown: bool,
-    /// A connection of the device is open.
-    pub online: bool,
+    /// The presence of a device that becomes known now, if a connection of it is open.
+    pub presence: Option<Presence>,
+    /// When the service started: absence counts from then at the earliest.
+    pub started_at: Timestamp,
     /// The rules of all tenants.
     pub rules: &'a Rules,
+}
+
+impl Context<'_> {
+    /// The twin of a device that becomes known now.
+    fn newborn(&self, device: &DeviceId) -> Twin {
+        let presence = self.presence.clone().unwrap_or_default();
+        Twin { presence, ..Twin::new(device.clone()) }
+    }
 }
 
 /// What handlers did so far.
@@ -97,7 +109,8 @@ pub fn of(body: &Body) -> &'static [&'static dyn Handler] {
         Body::State(_) => &[&reported::Reported, &rules::Fire],
         Body::Desired { .. } => &[&desired::Desired, &rules::Fire],
         Body::Rejected { .. } => &[&desired::Rejected],
-        Body::Presence { .. } => &[&presence::Presence, &rules::Fire],
+        Body::Presence(_) => &[&presence::Presence, &rules::Fire],
+        Body::Absence => &[&absence::Absence],
         Body::Register { .. } | Body::Tags { .. } | Body::Remove => &[&registry::Registry, &rules::Fire],
     }
 }

@@ -1,6 +1,6 @@
 //! Registration, tags, removal.
 
-use statecast_state::{Body, Document, Kind, Refusal, Report, Twin, patch};
+use statecast_state::{Body, Document, Kind, Refusal, Report, patch};
 
 use super::{Context, Draft, Handler, check_version};
 
@@ -15,7 +15,7 @@ impl Handler for Registry {
     fn handle(&self, report: &Report, context: &Context<'_>, draft: &mut Draft) -> Result<(), Refusal> {
         match &report.body {
             Body::Register { tags } => {
-                let twin = draft.twin.get_or_insert_with(|| Twin::new(report.key.device.clone()));
+                let twin = draft.twin.get_or_insert_with(|| context.newborn(&report.key.device));
                 let inverse = patch::merge(&mut twin.tags, tags);
                 context.limits.check_twin(twin)?;
                 draft.done(Kind::Registered, tags, inverse);

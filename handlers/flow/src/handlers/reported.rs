@@ -1,6 +1,6 @@
 //! The device reported state.
 
-use statecast_state::{Body, Kind, Presence, Refusal, Report, Twin, patch};
+use statecast_state::{Body, Kind, Refusal, Report, patch};
 
 use super::{Context, Draft, Handler, effective_time};
 
@@ -18,17 +18,12 @@ impl Handler for Reported {
             if !context.register_unknown {
                 return Err(Refusal::UnknownDevice(report.key.device.to_string()));
             }
-            let mut twin = Twin::new(report.key.device.clone());
-            if context.online {
-                let since = Some(report.received_at);
-                twin.presence = Presence { online: true, since, reason: "connected".into() };
-            }
-            draft.twin = Some(twin);
+            draft.twin = Some(context.newborn(&report.key.device));
         }
         let twin = draft.existing(report)?;
         let applied = patch::apply_reported(twin, change, effective_time(report).0);
         context.limits.check_twin(twin)?;
-        twin.received_at = twin.received_at.max(Some(report.received_at));
+        twin.seen(report.received_at);
         draft.stale = applied.stale;
         draft.done(Kind::State, change, applied.inverse);
         Ok(())

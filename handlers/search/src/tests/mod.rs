@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used)]
 
 mod agreement;
+mod random;
+mod samples;
 mod damage;
 mod fleet;
 mod finding;

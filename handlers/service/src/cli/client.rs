@@ -165,7 +165,12 @@ pub(super) async fn search(args: SearchArgs, config: &Config) -> Result<()> {
     for twin in found["items"].as_array().into_iter().flatten() {
         say(&line(twin))?;
     }
-    say(&format!("{} found", found["total"]))
+    say(&format!("{} found: {}", found["total"], found["sentence"].as_str().unwrap_or_default()))?;
+    for hint in found["hints"].as_array().into_iter().flatten() {
+        let instead = hint["suggestion"].as_str().map(|text| format!("; {text}?")).unwrap_or_default();
+        say(&format!("column {}: {}{instead}", hint["column"], hint["text"].as_str().unwrap_or_default()))?;
+    }
+    Ok(())
 }
 
 /// `statecast tail`
@@ -260,7 +265,9 @@ impl Client {
         let problem: Value = response.json().await.unwrap_or_default();
         let place =
             problem["column"].as_u64().map(|column| format!(" (column {column})")).unwrap_or_default();
+        let expected =
+            problem["expected"].as_str().map(|text| format!("; expected {text}")).unwrap_or_default();
         let hint = problem["suggestion"].as_str().map(|hint| format!("; {hint}?")).unwrap_or_default();
-        bail!("{status}: {}{place}{hint}", problem["detail"].as_str().unwrap_or_default())
+        bail!("{status}: {}{place}{expected}{hint}", problem["detail"].as_str().unwrap_or_default())
     }
 }

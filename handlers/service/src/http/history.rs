@@ -38,7 +38,7 @@ pub(super) struct Entry {
     pub(super) position: Position,
     /// The version of the twin after it.
     pub(super) version: u64,
-    /// What was done: `state`, `desired`, `rejected`, `tags`, `presence`, `registered`, `removed`.
+    /// What was done: `state`, `desired`, `rejected`, `tags`, `presence`, `absence`, `registered`, `removed`.
     #[schema(value_type = String)]
     pub(super) kind: Kind,
     /// When it was received.

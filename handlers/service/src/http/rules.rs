@@ -1,4 +1,4 @@
-//! Rules: who is to be told when a device enters or leaves a query.
+//! Rules: who is to be told when a device enters or leaves a query, or is absent.
 
 use axum::extract::State;
 use axum::http::StatusCode;

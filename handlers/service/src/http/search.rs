@@ -5,9 +5,9 @@ use std::time::{Duration, SystemTime};
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
-use statecast_search::FacetCounts;
+use statecast_search::{FacetCounts, Search as Index, SearchError};
 use statecast_state::query::{Field, Query as Search, Sort};
-use statecast_state::{Position, Twin};
+use statecast_state::{Position, TenantId, Twin};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -60,9 +60,25 @@ struct Answer {
     /// For each field asked for: its values with the number of devices that match, most first.
     #[schema(value_type = Object)]
     facets: Map<String, Value>,
+    /// The query as a sentence: how it was understood.
+    sentence: String,
+    /// What is probably not meant, although the query was understood.
+    hints: Vec<Hint>,
     /// The position up to which the index was.
     #[schema(value_type = u64)]
     position: Position,
+}
+
+/// Something in the query that is perhaps not meant.
+#[derive(Serialize, ToSchema)]
+struct Hint {
+    /// Where: the column, from 1.
+    column: usize,
+    /// What is odd, e.g. `no device has batery`.
+    text: String,
+    /// What could be written instead.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    suggestion: Option<String>,
 }
 
 /// Finds devices.
@@ -81,13 +97,15 @@ async fn search(
             Problem::unavailable(format!("the index has not yet reached position {after}: {late}"))
         })?;
     }
+    let sentence = query.sentence();
     http.search.complete(AFTER_WAIT_MAX).await?;
     let (index, tenant) = (http.search.clone(), caller.tenant.clone());
     // Its own thread, because a query over a whole fleet takes milliseconds.
-    let found = tokio::task::spawn_blocking(move || {
+    let (found, hints) = tokio::task::spawn_blocking(move || {
         let now = SystemTime::now().into();
         let cursor = asked.cursor.as_deref().filter(|cursor| !cursor.is_empty());
-        index.search(&tenant, &query, &sort, limit, cursor, &facets, now)
+        let found = index.search(&tenant, &query, &sort, limit, cursor, &facets, now)?;
+        Ok::<_, SearchError>((found, hints(&index, &tenant, &query)))
     })
     .await
     .map_err(|_| Problem::unavailable("the search failed"))??;
@@ -98,8 +116,21 @@ async fn search(
         items: twins.into_iter().flatten().collect(),
         next_cursor: found.next_cursor.unwrap_or_default(),
         facets: found.facets.iter().map(counts).collect(),
+        sentence,
+        hints,
         position: found.position,
     }))
+}
+
+/// What a person should look at, by what the devices of the tenant have. Where the index can't say, nothing is odd.
+fn hints(index: &Index, tenant: &TenantId, query: &Search) -> Vec<Hint> {
+    let exists = |field: &Field| index.has_field(tenant, field).unwrap_or(true);
+    let all = || index.properties(tenant).unwrap_or_default();
+    let hints = query.hints(exists, all);
+    hints
+        .into_iter()
+        .map(|hint| Hint { column: hint.column, text: hint.text, suggestion: hint.suggestion })
+        .collect()
 }
 
 /// The position to wait for.

@@ -3,6 +3,12 @@
 
 use super::ast::Expr;
 use super::fields::Field;
+use super::text::{EDITS_MAX, is_near};
+
+/// Most hints for one query.
+const HINTS_MAX: usize = 8;
+/// Longer paths aren't compared letter by letter. In bytes.
+const NEAR_BYTES_MAX: usize = 64;
 
 /// Something that a person should look at, although the query was understood.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,6 +73,9 @@ pub(super) fn hints(
         if !hints.contains(&hint) {
             hints.push(hint);
         }
+        if hints.len() == HINTS_MAX {
+            break;
+        }
     }
     hints
 }
@@ -76,24 +85,25 @@ pub(super) fn hints(
 fn nearest<'a>(field: &Field, known: &'a [Field]) -> Option<&'a Field> {
     let path = field.path()?;
     let inner = format!(".{path}");
-    let edits_max = if path.chars().count() < 4 { 1 } else { 2 };
+    let edits_max = if path.chars().count() < 4 { 1 } else { EDITS_MAX };
     let distance = |other: &Field| {
         let its = other.path()?;
-        // Within the same document a little is better than the same elsewhere in a strange name.
-        let elsewhere = usize::from(std::mem::discriminant(field) != std::mem::discriminant(other));
         let far = if its == path {
             0
-        } else if its.to_lowercase() == path.to_lowercase() {
+        } else if its.eq_ignore_ascii_case(path) {
             1
         } else if its.ends_with(&inner) {
             2
+        } else if path.len() <= NEAR_BYTES_MAX {
+            2 + (1..=edits_max).find(|edits| is_near(its, path, *edits))?
         } else {
-            match strsim::osa_distance(its, path) {
-                edits if edits <= edits_max => 2 + edits,
-                _ => return None,
-            }
+            return None;
         };
-        Some((far, elsewhere, its.len()))
+        // Of equals the one in the same document.
+        let elsewhere = std::mem::discriminant(field) != std::mem::discriminant(other);
+        // Some names can't be written in a query.
+        let writable = Field::parse(&other.to_string()).is_ok_and(|read| read == *other);
+        writable.then_some((far, elsewhere, its.len()))
     };
     let nearest = known.iter().filter_map(|other| Some((distance(other)?, other))).min();
     nearest.map(|(_, other)| other)

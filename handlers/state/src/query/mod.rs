@@ -1,99 +1,8 @@
 //! The query language: one parser and one syntax tree, evaluated here in memory and by the search index.
 //!
-//! ```text
-//! type:thermostat battery:<20 online:false -site:lab firmware:>=1.10.2 temperature:18..24 model:t-*
-//! seen:<-1h calibration.due:<+30d "front door" termostat~ has:error (a OR b) tags.site:(lab OR office)
-//! ```
-//!
-//! # Grammar
-//! ```text
-//! query   = [ or ]                          empty finds everything
-//! or      = and { "OR" and }                only upper case is an operator
-//! and     = not { [ "AND" ] not }           side by side means AND, which binds tighter than OR
-//! not     = { "-" | "NOT" } primary         "-" stands directly before what it negates
-//! primary = "(" or ")" | "*" | word | word "*" | word "~" [ "1" | "2" ] | '"' text '"'
-//!         | "has:" field | field ":" test | ( "has" | field ) ":(" tests ")"
-//! field   = "id" | "online" | "seen" | [ "reported." | "desired." | "tags." ] path
-//! test    = "*" | value | '"' text '"' | ( "<" | "<=" | ">" | ">=" ) limit | [ limit ] ".." [ limit ]
-//! tests   = as or, with a test in the place of each primary, and only "NOT" for negation
-//! limit   = number | version | time
-//! number  = as in JSON
-//! version = [ "v" ] digits { "." digits } [ ( "-" | "+" ) name ]
-//! time    = "now" | ( "-" | "+" ) digits ( "s" | "m" | "h" | "d" | "w" ) | YYYY-MM-DD | RFC 3339
-//! ```
-//! Within quotes `\"` is a quote and `\\` a backslash; everything else stands for itself. A word or value
-//! without quotes ends at a space, a parenthesis or a quote.
-//!
-//! # What matches
-//! Both evaluators keep to this, and a property test in the search crate demands that they agree. The parts of
-//! it that are computed (paths, tokens, folding, patterns, versions, times) are functions here, for both to use.
-//!
-//! **Case.** Words, values, ids, units and patterns are compared without regard to upper and lower case ([`text::fold`]);
-//! names of properties are not, and operators are in upper case.
-//!
-//! **Paths.** The path of a property is its names, joined with dots: `wifi.rssi` is `rssi` within `wifi`, and
-//! also a property that is itself named `wifi.rssi`. Without a prefix a path is one
-//! of `reported`; `reported.id:` names a property that is hidden by a built-in field. Names that hold a space
-//! or one of `: ( ) " < > * ? , { }` or a control character can't be named in a query.
-//! Arrays are transparent: the values of a property are the elements of its array, at any depth, and objects
-//! within arrays are looked into as if there were no array ([`fields::visit_properties`]). A test matches when any of
-//! the values does.
-//!
-//! **Existence.** `has:field` and `field:*` match when there is a property with this path, whatever its value
-//! (an object or an empty array too). `has:seen` matches when a message was ever received; `has:id` and
-//! `has:online` always match.
-//!
-//! **Equality.** `field:value` matches
-//! - a string that is the value as a whole;
-//! - a number equal to the value as a double, when the value is written as a JSON number (`20`, `-0.5`, `1e3`);
-//! - `true` and `false`, when the value is that word;
-//! - a time within this day, when the value is one (`2026-11-22`).
-//!
-//! So `20` matches the number 20 and the string `"20"`, but not the string `"20.0"`. With quotes, `field:"20"`
-//! matches strings only, and `*`, `?`, `..` and spaces stand for themselves. Strings longer than
-//! [`text::WHOLE_BYTES_MAX`] bytes are never equal to anything, nor do they match a pattern; their words are found.
-//!
-//! **Patterns.** `*` is any run of characters, also none, and `?` is exactly one (a Unicode scalar value, after
-//! folding). The whole folded string must match. Patterns match strings only, never numbers.
-//!
-//! **Comparisons and ranges** (`battery:<20`, `18..24`, `18..`, `..24`, both ends included). The limit says what is
-//! compared; both ends of a range are of one kind.
-//! - A **number** compares numbers, as doubles, and strings that are written as JSON numbers (`"19.5"`). There are no
-//!   units: `uptime:>2h` is an error, as a property doesn't say whether it counts seconds.
-//! - A **version** compares strings that are versions, and never numbers: number by number, so that `1.10.2` is after `1.9`
-//!   and equal to `1.10.2.0`; a pre-release (`2.0-rc.1`) is before its release; what follows a `+` doesn't count
-//!   ([`version::Version`]). Where the limit is a number as well (`firmware:>=1.10`), strings that are JSON
-//!   numbers are compared as numbers, and other versions as versions; `v1.10` is a version only, and `1.9..1.10` too,
-//!   as it would be a reversed range of numbers.
-//! - A **time** compares strings in RFC 3339 or like `2026-11-22` (the beginning of that day, in UTC), and numbers of 1e8 or
-//!   more, which count seconds, milliseconds, microseconds or nanoseconds since the epoch, by magnitude
-//!   ([`crate::Timestamp::from_epoch`]). `-90m` is 90 minutes before now, `+7d` seven days after it; a day as a limit is
-//!   the whole day in UTC (`<` before it, `<=` up to its end, `>` after it). A text without an offset from UTC
-//!   is no time.
-//!
-//! Of strings the first [`text::START_BYTES_MAX`] bytes count, folded; if these are more than 64, the string is no
-//! number, version or time.
-//!
-//! **`id`** is a string and takes equality and patterns. **`online`** takes `true` and `false`. **`seen`** is when
-//! the last message was received, and takes comparisons and ranges of times, or one day: `seen:>-1h` is within the
-//! last hour and `seen:<-1h` longer ago. A device of which nothing was ever received matches none of them.
-//!
-//! **Words.** A bare word is searched in all text: every string value of `reported`, `desired` and `tags`, and
-//! the id; not in names of properties. Text is cut into tokens ([`text::tokens`]): folded, then the runs of
-//! alphanumeric characters. A word matches a whole token; `wor*` matches tokens that begin so; `wrod~1` and `wrod~2`
-//! match tokens that differ by so many edits ([`text::is_near`]), and `wrod~` is `~1`, from 8 characters on `~2`;
-//! a text in quotes, or a word that is several tokens (`front-door`), matches these tokens in sequence within
-//! one string. A bare `*` matches everything.
-//!
-//! **Negation** is the complement: `-site:lab` also matches devices that have no `site`.
-//!
-//! **Values in parentheses** are tests of one field: `site:(lab OR office)` is `(site:lab OR site:office)`, and
-//! `n:(>5 NOT 7)` is `(n:>5 -n:7)`. A minus among them belongs to the value.
-//!
-//! # Limits
-//! [`QUERY_BYTES_MAX`] bytes, [`CLAUSES_MAX`] clauses, [`DEPTH_MAX`] levels of parentheses and negation. Nothing
-//! is silently dropped: what isn't understood is a [`QueryError`] with its column, and what is legal but probably
-//! not meant is a [`Hint`].
+//! What can be written and what it matches is defined in `docs/query-language.md`, which is included at the end. Both
+//! evaluators keep to it, and a property test in the search crate demands that they agree. What is computed (paths,
+//! tokens, folding, patterns, edits, versions, times) are functions here, for both to use.
 //!
 //! - [`ast`]: the syntax tree, and how it is written
 //! - [`fields`]: what can be asked for, and where it is found in a twin
@@ -105,6 +14,7 @@
 //! - [`percolator`]: many queries at once: those that a change can affect
 //! - `sentence`, [`hints`]: the query told back to a person, and what they probably meant
 //! - [`sort`]: the order of results
+#![doc = include_str!("../../../../docs/query-language.md")]
 
 pub mod ast;
 pub mod fields;

@@ -94,7 +94,7 @@ fn read_day(text: &str) -> Option<Timestamp> {
 
 /// Reads a number and a unit, as microseconds; on failure perhaps what was meant, from the first letter of the
 /// unit.
-pub(super) fn read_span(text: &str) -> Result<i64, Option<String>> {
+pub(crate) fn read_span(text: &str) -> Result<i64, Option<String>> {
     let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (digits, unit) = text.split_at(split);
     let count: i64 = digits.parse().map_err(|_| None)?;
@@ -110,7 +110,7 @@ pub(super) fn read_span(text: &str) -> Result<i64, Option<String>> {
 }
 
 /// The largest unit that divides a span, and how many of it: `(2, "hour")`.
-pub(super) fn in_units(micros: i64) -> (u64, char, &'static str) {
+pub(crate) fn in_units(micros: i64) -> (u64, char, &'static str) {
     let span = micros.unsigned_abs();
     let whole = |length: i64| span != 0 && span.is_multiple_of(length.unsigned_abs());
     let (unit, length, word) =

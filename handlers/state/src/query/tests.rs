@@ -2,7 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
-use super::Query;
+use super::text::{START_BYTES_MAX, TOKEN_BYTES_MAX, WHOLE_BYTES_MAX};
+use super::{CLAUSES_MAX, DEPTH_MAX, QUERY_BYTES_MAX, Query};
 
 #[test]
 fn errors_say_where_and_what_instead() {
@@ -112,4 +113,24 @@ fn a_suggested_clause_is_understood() {
         let suggestion = Query::parse(query).unwrap_err().suggestion.unwrap();
         assert!(Query::parse(&suggestion).is_ok(), "{query}: {suggestion}");
     }
+}
+
+/// What the documentation shows is understood, and its limits are the true ones.
+#[test]
+fn the_documentation_is_true() {
+    let text = include_str!("../../../../docs/query-language.md");
+    let examples = text.split("```query\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    assert!(examples.lines().count() >= 5);
+    let cells = text.lines().filter_map(|line| line.strip_prefix("| `"));
+    let cells = cells.flat_map(|row| row.split('|').next().unwrap().split('`').step_by(2).map(str::trim));
+    for example in examples.lines().chain(cells.filter(|example| !example.is_empty())) {
+        assert!(Query::parse(example).is_ok(), "{example}");
+    }
+    for limit in
+        ["at most 1,024 bytes, 64 clauses, and 16 levels", "1,024 bytes\nare equal to nothing", "255 bytes"]
+    {
+        assert!(text.contains(limit), "{limit}");
+    }
+    assert_eq!((QUERY_BYTES_MAX, CLAUSES_MAX, DEPTH_MAX), (1_024, 64, 16));
+    assert_eq!((WHOLE_BYTES_MAX, TOKEN_BYTES_MAX, START_BYTES_MAX), (1_024, 255, 128));
 }

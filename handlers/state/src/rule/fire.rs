@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use uuid::{Builder, Uuid};
 
-use super::{CompiledRule, On, Receiver};
+use super::{CompiledRule, On, Receiver, Span};
 use crate::document::size_of;
 use crate::query::Percolator;
 use crate::{Position, Push, TenantId, Timestamp, Twin};
@@ -19,11 +19,13 @@ const BODY_CHARS_MAX: usize = 1_024;
 /// The rules and receivers of one tenant. Made anew when one of them changes.
 #[derive(Debug, Clone, Default)]
 pub struct RuleSet {
-    tenant: TenantId,
+    pub(super) tenant: TenantId,
     /// The enabled ones, with who is told by each.
-    rules: Vec<(CompiledRule, Vec<Uuid>)>,
+    pub(super) rules: Vec<(CompiledRule, Vec<Uuid>)>,
     /// Their queries, in the same order.
     queries: Percolator,
+    /// The shortest `for` of those on absence, in microseconds; none without one.
+    pub(super) absence_us_min: Option<i64>,
 }
 
 impl RuleSet {
@@ -37,7 +39,7 @@ impl RuleSet {
                 .map(|receiver| receiver.id)
                 .collect()
         };
-        let rules: Vec<_> = rules
+        let rules: Vec<(CompiledRule, Vec<Uuid>)> = rules
             .into_iter()
             .filter(|rule| rule.rule().enabled)
             .map(|rule| {
@@ -47,7 +49,9 @@ impl RuleSet {
             .filter(|(_, receivers)| !receivers.is_empty())
             .collect();
         let queries = Percolator::new(rules.iter().map(|(rule, _)| &rule.query));
-        Self { tenant, rules, queries }
+        let spans = rules.iter().filter_map(|(rule, _)| rule.rule().lasting);
+        let absence_us_min = spans.map(Span::as_micros).min();
+        Self { tenant, rules, queries, absence_us_min }
     }
 
     /// Whether no change can cause a push.
@@ -71,29 +75,42 @@ impl RuleSet {
             let fires = match rule.rule.on {
                 On::Enter => matches(after) && !matches(before),
                 On::Leave => !matches(after) && matches(before),
+                On::Absence => false,
             };
-            if !fires {
-                continue;
+            if fires {
+                let payload = payload(rule, twin, after.is_some(), version, now);
+                pushes.extend(self.tell(rule, receivers, twin, version, &payload, now));
             }
-            let payload = payload(rule, twin, after.is_some(), version, now);
-            pushes.extend(receivers.iter().map(|receiver| Push {
-                id: push_id(&self.tenant, rule.rule.id, *receiver, twin, version, now),
-                rule: rule.rule.id,
-                receiver: *receiver,
-                device: twin.device.clone(),
-                position: Position(0),
-                payload: payload.clone(),
-                created_at: now,
-                deadline: now.plus_micros(i64::from(rule.rule.ttl_s) * 1_000_000),
-            }));
         }
         pushes
+    }
+
+    /// One push for each receiver.
+    pub(super) fn tell(
+        &self,
+        rule: &CompiledRule,
+        receivers: &[Uuid],
+        twin: &Twin,
+        version: u64,
+        payload: &Value,
+        now: Timestamp,
+    ) -> impl Iterator<Item = Push> {
+        receivers.iter().map(move |receiver| Push {
+            id: push_id(&self.tenant, rule.rule.id, *receiver, twin, version, now),
+            rule: rule.rule.id,
+            receiver: *receiver,
+            device: twin.device.clone(),
+            position: Position(0),
+            payload: payload.clone(),
+            created_at: now,
+            deadline: now.plus_micros(i64::from(rule.rule.ttl_s) * 1_000_000),
+        })
     }
 }
 
 /// What is sent. `reported` is null for a device that was removed, or when it is too large; then
 /// `reported_left_out` is there, and true.
-fn payload(rule: &CompiledRule, twin: &Twin, exists: bool, version: u64, now: Timestamp) -> Value {
+pub(super) fn payload(rule: &CompiledRule, twin: &Twin, exists: bool, version: u64, now: Timestamp) -> Value {
     let fits = size_of(&twin.reported) <= REPORTED_BYTES_MAX;
     let reported = if exists && fits { Value::Object(twin.reported.clone()) } else { Value::Null };
     let mut payload = json!({

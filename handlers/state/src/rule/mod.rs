@@ -1,4 +1,4 @@
-//! Rules: who is told what when a twin enters or leaves a query.
+//! Rules: who is told what when a twin enters or leaves a query, or its device is absent.
 //!
 //! A [`Rule`] is what a person wrote; a [`CompiledRule`] is one that was checked; a [`RuleSet`] is all that a
 //! tenant has, and [`RuleSet::fire`] says which pushes a change of a twin causes. All of it is pure, so that a
@@ -6,11 +6,15 @@
 //!
 //! - [`receiver`]: where a push can go
 //! - [`template`]: title and body, with values of the twin
+//! - [`span`]: how long something lasts
 //! - `fire`: which rules a change fires, and the pushes
+//! - `absence`: which rules fire because a device was absent, and when to look
 
 pub mod receiver;
 pub mod template;
+pub mod span;
 mod fire;
+mod absence;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -18,6 +22,7 @@ use uuid::Uuid;
 
 pub use fire::{REPORTED_BYTES_MAX, RuleSet};
 pub use receiver::{Receiver, ReceiverKind};
+pub use span::Span;
 pub use template::Template;
 
 use crate::{Query, QueryError};
@@ -33,6 +38,11 @@ pub const RECEIVERS_MAX: usize = 64;
 /// Longest time to live of a push: a week, in seconds.
 pub const TTL_S_MAX: u32 = 7 * 24 * 3_600;
 
+/// Shortest absence that a rule can be about: what is looked for more often than it is worth.
+pub const FOR_MIN: Span = Span::from_secs(5);
+/// Longest one: four weeks.
+pub const FOR_MAX: Span = Span::from_secs(28 * 24 * 3_600);
+
 /// A rule, as it is stored and shown.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rule {
@@ -44,6 +54,9 @@ pub struct Rule {
     pub query: String,
     /// When it fires.
     pub on: On,
+    /// For how long the device wasn't seen when a rule of absence fires; none for all others.
+    #[serde(rename = "for", default, skip_serializing_if = "Option::is_none")]
+    pub lasting: Option<Span>,
     /// The title of a push: a [`Template`].
     pub title: String,
     /// The text of a push: a [`Template`].
@@ -67,6 +80,9 @@ pub struct RuleForm {
     /// See [`Rule::on`]; `enter` when left out.
     #[serde(default)]
     pub on: On,
+    /// See [`Rule::lasting`]; like `10m`.
+    #[serde(rename = "for", default)]
+    pub lasting: Option<Span>,
     /// See [`Rule::title`].
     pub title: String,
     /// See [`Rule::body`]; empty when left out.
@@ -94,8 +110,8 @@ fn a_day() -> u32 {
 impl RuleForm {
     /// The rule with this id.
     pub fn into_rule(self, id: Uuid) -> Rule {
-        let Self { name, query, on, title, body, receivers, enabled, ttl_s } = self;
-        Rule { id, name, query, on, title, body, receivers, enabled, ttl_s }
+        let Self { name, query, on, lasting, title, body, receivers, enabled, ttl_s } = self;
+        Rule { id, name, query, on, lasting, title, body, receivers, enabled, ttl_s }
     }
 }
 
@@ -108,6 +124,8 @@ pub enum On {
     Enter,
     /// The twin doesn't match, and did before. A removed one leaves.
     Leave,
+    /// The twin matches, and its device wasn't seen for as long as the rule says, see [`RuleSet::absences`].
+    Absence,
 }
 
 impl On {
@@ -116,6 +134,7 @@ impl On {
         match self {
             Self::Enter => "enter",
             Self::Leave => "leave",
+            Self::Absence => "absence",
         }
     }
 }
@@ -128,8 +147,8 @@ pub enum RuleError {
     Query(#[from] QueryError),
     /// The query has a time relative to now.
     #[error(
-        "query: a rule is evaluated when a device changes, so it can't use a time relative to now; rules \
-         that fire when a device is silent come later"
+        "query: a rule is evaluated when a device changes, so it can't use a time relative to now; for \
+         devices that are silent there is `\"on\": \"absence\"` with `for`"
     )]
     RelativeTime,
     /// Title or body isn't a template.
@@ -142,6 +161,9 @@ pub enum RuleError {
         /// What is wrong.
         message: String,
     },
+    /// A rule of absence, and only such a one, says for how long.
+    #[error("for, like \"10m\", belongs to rules on absence, and to no others")]
+    Lasting,
     /// A number or a length is out of range.
     #[error("{what} must be {allowed}")]
     Range {
@@ -175,6 +197,12 @@ impl CompiledRule {
         }
         if !(1..=TTL_S_MAX).contains(&rule.ttl_s) {
             return Err(RuleError::Range { what: "ttl_s", allowed: format!("1 to {TTL_S_MAX} seconds") });
+        }
+        if rule.lasting.is_some() != (rule.on == On::Absence) {
+            return Err(RuleError::Lasting);
+        }
+        if rule.lasting.is_some_and(|span| !(FOR_MIN..=FOR_MAX).contains(&span)) {
+            return Err(RuleError::Range { what: "for", allowed: format!("{FOR_MIN} to {FOR_MAX}") });
         }
         let query = Query::parse(&rule.query)?;
         if query.needs().time {
@@ -244,6 +272,11 @@ mod tests {
         assert!(error(json!({"title":"{device"})).starts_with("title, column 1: "));
         assert!(error(json!({"body":"ok }"})).starts_with("body, column 4: "));
         assert_eq!(error(json!({"ttl_s":0})), "ttl_s must be 1 to 604800 seconds");
+        for bad in [json!({"on":"absence"}), json!({"for":"10m"})] {
+            assert!(error(bad).starts_with("for, like"));
+        }
+        assert_eq!(error(json!({"on":"absence","for":"1s"})), "for must be 5s to 4w");
+        assert!(form(json!({"on":"absence","for":"ten"})).is_err());
         assert_eq!(error(json!({"name":""})), "name must be 1 to 128 bytes long, not 0");
         assert!(error(json!({"receivers":vec![Uuid::nil(); 65]})).starts_with("receivers must be"));
         assert!(

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use statecast_state::{DeviceId, MessageId, Position, TenantId, Timestamp};
+use statecast_state::{DeviceId, MessageId, Position, TenantId, Timestamp, Twin};
+use statecast_store::silent::Due;
 use statecast_store::usage::UsageRow;
 use statecast_store::{Batch, DeadLetter, RangeDigest, Store};
 
@@ -195,5 +196,38 @@ async fn documents_come_back_as_they_were() {
     owner.writer().commit(&Batch { changes: vec![only], dead_letters: vec![] }).await.unwrap();
     assert_eq!(store.twin(&device).await.unwrap().unwrap().reported, reported);
     assert_eq!(store.history(&device, None, None, None, 1).await.unwrap()[0].patch, reported);
+    owner.release().await;
+}
+
+#[tokio::test]
+async fn devices_become_due_in_order_and_in_pages() {
+    let store = store().await;
+    let owner = store.own().await.unwrap();
+    let begun = now();
+    let minutes = |count: i64| begun.plus_micros(count * 60_000_000);
+    let mut changes = Vec::new();
+    for (position, device, seen) in [(1, "a", 3), (2, "b", 1), (3, "c", 2), (4, "d", 9)] {
+        let mut first = change(&key(device), None, position, 1);
+        let mut twin = first.after.as_deref().unwrap().clone();
+        twin.received_at = Some(minutes(seen));
+        first.after = Some(Arc::new(twin));
+        changes.push(first);
+    }
+    // Registered, and never seen.
+    let mut silent = change(&key("e"), None, 5, 1);
+    silent.after = Some(Arc::new(Twin { version: 1, ..Twin::new(key("e").device) }));
+    changes.push(silent);
+    owner.writer().commit(&Batch { changes, dead_letters: vec![] }).await.unwrap();
+
+    let lengths = [(TenantId::default(), 600_000_000), (TenantId::parse("other").unwrap(), 1)];
+    let read = async |after: &Due, rows_max| {
+        store.silent(&lengths, minutes(2), after, minutes(14), rows_max).await.unwrap()
+    };
+    let beginning = Due { at: Timestamp::from_micros(i64::MIN), key: None };
+    let first = read(&beginning, 2).await;
+    let due = |at, device| Due { at: minutes(at), key: Some(key(device)) };
+    // What was seen before the start counts from then.
+    assert_eq!(first, [due(12, "b"), due(12, "c")]);
+    assert_eq!(read(&first[1], 9).await, [due(13, "a")]);
     owner.release().await;
 }
