@@ -1,6 +1,6 @@
 # What people and CI call. `make demo` and `make test` do all their set-up on a fresh Debian machine with Rust.
 
-.PHONY: build demo test lint bench bench-long audit openapi deps deps-run deps-test
+.PHONY: build demo test lint bench bench-long fuzz audit openapi deps deps-run deps-test
 
 CLIENTS := target/clients
 
@@ -27,6 +27,15 @@ bench: deps-run build
 # The same, and an hour of load with ten kills.
 bench-long: deps-run build
 	target/release/statecast-bench --long
+
+# The bytes of the front door, FUZZ_SECONDS long. What is found new stays in target/fuzz/found; a fault is written to
+# broker/fuzz/artifacts.
+FUZZ_SECONDS ?= 60
+fuzz:
+	command -v cargo-fuzz >/dev/null || cargo install cargo-fuzz --locked
+	mkdir -p target/fuzz/found
+	cd broker && cargo fuzz run door --sanitizer none --target-dir ../target/fuzz ../target/fuzz/found fuzz/corpus/door -- \
+	  -max_total_time=$(FUZZ_SECONDS) -max_len=2048 -timeout=60
 
 # Licences, bans and sources of dependencies; advisories where their database can be reached.
 audit:

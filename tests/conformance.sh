@@ -2,6 +2,7 @@
 # Runs a conformance suite that others wrote against `statecast serve --dev`: tests/conformance.sh SUITE PATH [ARGS]
 # It fetches and builds nothing: PATH is where you have the suite; see conformance.md for which, and what was found.
 #   paho                PATH: a checkout of eclipse-paho/paho.mqtt.testing; ARGS: names of cases
+#   mosquitto           PATH: a checkout of eclipse-mosquitto/mosquitto, of which the packet sequences are played
 #   mqtt5-conformance   PATH: the program of LabOverWire/mqtt-lib
 #   testmqtt            PATH: the program of bromq-dev/testmqtt; ARGS: what follows `conformance`
 #   gomqtt              PATH: the compiled tests of 256dpi/gomqtt/spec, reading the address from MQTT_URL
@@ -32,6 +33,9 @@ paho)
   for version in client_test client_test5; do
     PYTHONPATH=$path/interoperability python3 tests/conformance_paho.py $version "${mqtt##*:}" "$@" || failed=1
   done
+  ;;
+mosquitto)
+  python3 tests/conformance_sequences.py "$path/test/broker/data" "$mqtt" || failed=1
   ;;
 mqtt5-conformance)
   # Its client notes which answer it waits for after it has asked: a broker that answers at once is too fast for it.

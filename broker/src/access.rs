@@ -56,7 +56,7 @@ pub struct Client {
     pub realm: Arc<str>,
     /// The user name that it proved, e.g. a device id; the same for all connections that act for it.
     pub name: Arc<str>,
-    /// Its client id, unique within the realm: a new connection with the same id takes over.
+    /// Its client id, unique within the name: a new connection with the same id takes over, and goes on with its session.
     pub client_id: Arc<str>,
     /// Unique among all connections of this process.
     pub connection: u64,

@@ -1,10 +1,12 @@
 //! The handle of a running broker, and what all its connections share.
 
 use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -18,8 +20,9 @@ use crate::outbox::{Letter, Posted};
 use crate::registry::Registry;
 use crate::retained::Retained;
 use crate::router::{self, Message, Router};
+use crate::session::{Directory, Writer, Writes};
 use crate::tls::Certificates;
-use crate::tree::{Found, Tree};
+use crate::tree::{Found, Subscriber, Tree};
 use crate::wills::Wills;
 use crate::wire::Wire;
 use crate::{Access, CertificateName, Config, Delivery, Publication, Sessions, listener};
@@ -36,7 +39,7 @@ impl Broker {
     /// too many bytes are in flight, no publish is accepted.
     ///
     /// # Errors
-    /// When an address can't be bound, or the files of TLS can't be used.
+    /// When an address can't be bound, the files of TLS can't be used, or what is kept of sessions can't be read.
     pub async fn start(
         config: Config,
         access: Arc<dyn Access>,
@@ -51,7 +54,8 @@ impl Broker {
         };
         let tls_address = tls.as_ref().map(|(_, listener)| listener.local_addr()).transpose()?;
         let (router, commands) = Router::new(&config);
-        let retained = Retained::new(config.retained_bytes_max);
+        let kept = sessions.load().await.map_err(std::io::Error::other)?;
+        let retained = Retained::new(&config);
         let (arrivals, logins) = (Arrivals::new(&config), Logins::new(&config));
         let hub = Arc::new_cyclic(|this| Hub {
             this: Weak::clone(this),
@@ -67,8 +71,11 @@ impl Broker {
             deliveries,
             registry: Registry::default(),
             tree: Tree::default(),
+            routed: Tree::default(),
             router,
             retained,
+            directory: Directory::default(),
+            writer: Writer::default(),
             wills: Wills::new(),
             meters: Meters::new(),
             tasks: TaskTracker::new(),
@@ -76,12 +83,15 @@ impl Broker {
             abandoned: CancellationToken::new(),
             last_connection: AtomicU64::new(0),
         });
+        hub.restore(kept);
         hub.tasks.spawn(listener::accept(Arc::clone(&hub), listener, None));
         if let Some((certificates, listener)) = tls {
             hub.tasks.spawn(listener::accept(Arc::clone(&hub), listener, Some(certificates)));
         }
         // Not among the tasks that a stop waits for: the connections need it until the last of them is gone.
         tokio::spawn(router::watch(Arc::clone(&hub), commands));
+        tokio::spawn(Arc::clone(&hub).write_sessions());
+        hub.tasks.spawn(Arc::clone(&hub).end_what_is_over());
         hub.tasks.spawn(held::show(Arc::clone(&hub)));
         Ok(Self(hub))
     }
@@ -113,13 +123,17 @@ impl Broker {
     }
 
     /// Sends a message of the service to everyone in the realm whose subscription matches and whose grants
-    /// allow it. Never blocks, and is bounded for each connection. Returns how many it is on its way to. Only
-    /// for the service's own topics: others have no subscriptions here.
+    /// allow it. Never blocks, and is bounded for each connection and session. Returns how many it is on its way to.
+    /// Only for the service's own topics.
     pub fn publish(&self, realm: &str, publication: &Publication) -> usize {
-        self.0.fan_out(realm, &publication.topic, None, |found| {
+        let desk = self.0.writer.desk();
+        let mut writes = Writes::default();
+        let count = self.0.fan_out(&self.0.tree, realm, &publication.topic, None, &mut writes, |found| {
             // Who is already subscribed sees a live message, whether or not it is kept (MQTT 5, 3.3.1.3).
             Letter::new(publication, found.qos, publication.retain && found.keep_retain)
-        })
+        });
+        desk.enter(writes, || ());
+        count
     }
 
     /// Would [`Broker::publish`] find anybody? Lets a caller skip making a payload.
@@ -133,6 +147,15 @@ impl Broker {
         let peers = self.0.registry.named(realm, name);
         peers.iter().for_each(|peer| peer.end(Ending::Administrative));
         peers.len()
+    }
+
+    /// Ends all connections that act for a name, and all its sessions: nothing that waited for it is kept when this
+    /// returns. For a device that was removed, or a key that was revoked. Returns how many connections there were.
+    pub async fn forget(&self, realm: &str, name: &str) -> usize {
+        let count = self.disconnect(realm, name);
+        let gone = self.0.end_sessions_of(realm, name);
+        gone.await.ok();
+        count
     }
 
     /// How many connections are open.
@@ -169,13 +192,18 @@ impl Broker {
         hub.stopping.cancel();
         hub.registry.all().iter().for_each(|peer| peer.stop());
         hub.tasks.close();
-        if tokio::time::timeout(deadline, hub.tasks.wait()).await.is_ok() {
+        let done = async {
+            hub.tasks.wait().await;
+            hub.writer.written().await;
+        };
+        if tokio::time::timeout(deadline, done).await.is_ok() {
             hub.abandoned.cancel();
             return;
         }
         tracing::warn!(connections = hub.registry.len(), "the broker stops with publishes unacknowledged");
         hub.registry.all().iter().for_each(|peer| peer.end(Ending::Stopping));
         hub.abandoned.cancel();
+        hub.writer.give_up();
         if tokio::time::timeout(ABANDONED_DEADLINE, hub.tasks.wait()).await.is_err() {
             tracing::error!(connections = hub.registry.len(), "connections that don't end");
         }
@@ -193,9 +221,14 @@ pub(crate) struct Hub {
     pub(crate) sessions: Arc<dyn Sessions>,
     pub(crate) deliveries: mpsc::Sender<Delivery>,
     pub(crate) registry: Registry,
+    /// Subscriptions to the service's own topics.
     pub(crate) tree: Tree,
+    /// Those to other topics that aren't left to the router.
+    pub(crate) routed: Tree,
     pub(crate) router: Router,
     pub(crate) retained: Retained,
+    pub(crate) directory: Directory,
+    pub(crate) writer: Writer,
     pub(crate) wills: Wills,
     pub(crate) meters: Meters,
     /// One permit a byte of what may be in flight.
@@ -215,32 +248,57 @@ pub(crate) struct Hub {
 
 impl Hub {
     /// Sends a message of a client on one of the service's own topics to those who subscribed to it.
-    pub(crate) fn echo(&self, realm: &str, message: &Message) -> usize {
-        self.fan_out(realm, &message.topic, Some(message.from), |found| {
+    pub(crate) fn echo(&self, realm: &str, message: &Message, writes: &mut Writes) {
+        self.tell(&self.tree, realm, message, writes);
+    }
+
+    /// Sends a message of a client on a routed topic to those who subscribed here and not at the router.
+    pub(crate) fn tell_routed(&self, realm: &str, message: &Message, writes: &mut Writes) {
+        self.tell(&self.routed, realm, message, writes);
+    }
+
+    fn tell(&self, tree: &Tree, realm: &str, message: &Message, writes: &mut Writes) {
+        self.fan_out(tree, realm, &message.topic, Some(message.from), writes, |found| {
             Letter::routed(message, found.qos, message.retain && found.keep_retain)
-        })
+        });
     }
 
     /// Posts a letter to everyone whose subscription matches and whose grants allow it, except to the connection
     /// that it is from, if that one doesn't want to hear itself.
     fn fan_out(
         &self,
+        tree: &Tree,
         realm: &str,
         topic: &str,
         from: Option<u64>,
+        writes: &mut Writes,
         letter: impl Fn(&Found<'_>) -> Letter,
     ) -> usize {
         let mut count = 0;
-        self.tree.matching(realm, topic, from, |found| {
-            if !found.peer.client.grants.may_receive(topic) {
+        tree.matching(realm, topic, from, |found| {
+            if !found.subscriber.may_receive(topic) {
                 return false;
             }
             let letter = letter(&found).identified(found.identifiers);
-            let queued = found.peer.post(letter) == Posted::Queued;
+            let queued = match found.subscriber {
+                Subscriber::Connection(peer) => peer.post(letter) == Posted::Queued,
+                Subscriber::Session(session) => session.take(letter, &self.config, writes),
+            };
             count += usize::from(queued);
             queued
         });
         count
+    }
+
+    /// Makes durable what sessions are promised, for as long as the process lives. Without it nothing would be
+    /// acknowledged any more: should it panic, the process is to be started again.
+    async fn write_sessions(self: Arc<Self>) {
+        let writing = AssertUnwindSafe(self.writer.run(&*self.sessions)).catch_unwind();
+        let stopped = async { self.abandoned.cancelled().await };
+        tokio::select! {
+            _ = writing => self.router.failed.cancel(),
+            () = stopped => self.writer.give_up(),
+        }
     }
 
     pub(crate) fn bytes_in_flight(&self) -> usize {

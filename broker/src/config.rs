@@ -79,6 +79,20 @@ pub struct Config {
     pub delayed_wills_max: usize,
     /// Total of all retained messages on routed topics, in bytes.
     pub retained_bytes_max: usize,
+    /// Most retained messages on routed topics.
+    pub retained_messages_max: usize,
+    /// Longest time for which a session is kept when its connection has ended, in seconds. A v5 client that asks for more
+    /// is told this one; a 3.1.1 client without the clean session flag gets it. With 0 no session outlasts its connection.
+    pub session_expiry_s_max: u32,
+    /// Most sessions that outlast their connections. Who wants one more isn't let in (0x97, in 3.1.1 3): it would take
+    /// for kept what isn't.
+    pub sessions_max: usize,
+    /// Most messages that wait in one session; those that come then are dropped for this session.
+    pub session_messages_max: usize,
+    /// The same in bytes.
+    pub session_bytes_max: usize,
+    /// Total of all messages that wait in sessions, in bytes.
+    pub sessions_bytes_max: usize,
 }
 
 impl Default for Config {
@@ -115,6 +129,12 @@ impl Default for Config {
             router_links_max: 5_000,
             delayed_wills_max: 4_000,
             retained_bytes_max: 16 * 1024 * 1024,
+            retained_messages_max: 100_000,
+            session_expiry_s_max: 7 * 24 * 3600,
+            sessions_max: 10_000,
+            session_messages_max: 1_000,
+            session_bytes_max: 1024 * 1024,
+            sessions_bytes_max: 64 * 1024 * 1024,
         }
     }
 }

@@ -14,6 +14,7 @@ use crate::ending::Ending;
 use crate::peer::Peer;
 use crate::receipts::Answer;
 use crate::router::Message;
+use crate::session::{Lasting, Writes};
 
 /// One thing that a client did which somebody behind the broker must know of. Deliveries of one connection
 /// arrive in the order in which it did them, `Connected` first and `Disconnected` last; only a will that the client
@@ -44,6 +45,9 @@ pub enum Event {
         qos: QoS,
         /// Its packet had the DUP flag: it may have been received before.
         dup: bool,
+        /// Names a publish at quality 2 of a session that outlasts its connections: it is delivered again with the
+        /// same number, even by another process, when it isn't known whether it was applied. Random, below 2^63.
+        exchange: Option<u64>,
     },
     /// Its connection is closed; why, in a word (`disconnect`, `keep-alive`, `taken over`, `closed` ...).
     Disconnected {
@@ -83,8 +87,8 @@ pub enum Refused {
 /// drop closes nothing.
 pub struct Receipt {
     promise: Promise,
-    /// What becomes of an accepted publish besides: subscribers on the same topic see it.
-    echo: Option<Box<Echo>>,
+    /// What else is to be done before the answer.
+    after: Option<Box<After>>,
     /// Given back when the receipt goes.
     bytes: Option<OwnedSemaphorePermit>,
 }
@@ -98,10 +102,22 @@ enum Promise {
     Watcher(oneshot::Sender<Result<(), Refused>>),
 }
 
-struct Echo {
+/// What else is to be done before the answer.
+struct After {
     hub: Weak<Hub>,
     client: Arc<Client>,
-    message: Message,
+    /// Once accepted, subscribers on the same topic see it.
+    echo: Option<Message>,
+    exchange: Option<Exchanged>,
+}
+
+/// The exchange at quality 2 that a publish belongs to, in a session that outlasts its connections.
+pub(crate) struct Exchanged {
+    pub(crate) session: Arc<Lasting>,
+    /// Its packet id.
+    pub(crate) packet: u16,
+    /// The exchange is over when the publish is refused (v5).
+    pub(crate) ends_when_refused: bool,
 }
 
 impl Receipt {
@@ -109,38 +125,61 @@ impl Receipt {
     /// For other entries than MQTT, and for tests of what stands behind the broker.
     pub fn watched() -> (Self, oneshot::Receiver<Result<(), Refused>>) {
         let (sender, receiver) = oneshot::channel();
-        (Self { promise: Promise::Watcher(sender), echo: None, bytes: None }, receiver)
+        (Self { promise: Promise::Watcher(sender), after: None, bytes: None }, receiver)
     }
 
     /// A receipt that promises nothing, but holds these bytes.
     pub(crate) fn unanswered(bytes: Option<OwnedSemaphorePermit>) -> Self {
-        Self { promise: Promise::Nothing, echo: None, bytes }
+        Self { promise: Promise::Nothing, after: None, bytes }
     }
 
     /// A receipt for a slot in the line of a connection, with the bytes of the message.
-    pub(crate) fn in_line(peer: Arc<Peer>, number: u64, bytes: OwnedSemaphorePermit) -> Self {
-        Self { promise: Promise::Slot { peer, number }, echo: None, bytes: Some(bytes) }
+    pub(crate) fn in_line(peer: Arc<Peer>, number: u64, bytes: Option<OwnedSemaphorePermit>) -> Self {
+        Self { promise: Promise::Slot { peer, number }, after: None, bytes }
     }
 
-    /// Once accepted, the message is also published to those who subscribed to its topic.
-    pub(crate) fn echoed(mut self, hub: Weak<Hub>, client: Arc<Client>, message: Message) -> Self {
-        self.echo = Some(Box::new(Echo { hub, client, message }));
+    /// Before the answer, an accepted message is also published to those who subscribed to its topic, and what became
+    /// of its exchange is made durable.
+    pub(crate) fn after(
+        mut self,
+        hub: Weak<Hub>,
+        client: Arc<Client>,
+        echo: Option<Message>,
+        exchange: Option<Exchanged>,
+    ) -> Self {
+        if echo.is_some() || exchange.is_some() {
+            self.after = Some(Box::new(After { hub, client, echo, exchange }));
+        }
         self
     }
 
-    /// The message is durable: acknowledge it.
+    /// The message is durable: acknowledge it, as soon as it is durable too for those who must not miss it.
     pub fn accept(mut self) {
-        if let Some(echo) = self.echo.take()
-            && let Some(hub) = echo.hub.upgrade()
-        {
-            hub.echo(&echo.client.realm, &echo.message);
+        let Some(after) = self.after.take() else { return self.resolve(Ok(())) };
+        let Some(hub) = after.hub.upgrade() else { return self.resolve(Ok(())) };
+        let desk = hub.writer.desk();
+        let mut writes = Writes::default();
+        let first = after.exchange.is_none_or(|one| one.session.delivered(one.packet, &mut writes));
+        if first && let Some(message) = &after.echo {
+            hub.echo(&after.client.realm, message, &mut writes);
         }
-        self.resolve(Ok(()));
+        desk.enter(writes, move || self.resolve(Ok(())));
     }
 
     /// The message was refused, and will never be applied: acknowledge it with the reason.
     pub fn refuse(mut self, why: Refused) {
-        self.resolve(Err(why));
+        let exchange = self.after.take().and_then(|after| Some((after.hub.upgrade()?, after.exchange?)));
+        let Some((hub, Exchanged { session, packet, ends_when_refused })) = exchange else {
+            return self.resolve(Err(why));
+        };
+        let desk = hub.writer.desk();
+        let mut writes = Writes::default();
+        if ends_when_refused {
+            session.complete(packet, &mut writes);
+        } else {
+            session.delivered(packet, &mut writes);
+        }
+        desk.enter(writes, move || self.resolve(Err(why)));
     }
 
     fn resolve(&mut self, answer: Answer) {

@@ -19,8 +19,10 @@ pub(crate) enum Ending {
     TakenOver,
     /// The service wants it gone.
     Administrative,
-    /// The client reads too slowly what it subscribed to, or nothing at all.
+    /// The client reads too slowly what it subscribed to.
     TooSlow,
+    /// The client reads nothing at all of what waits for it.
+    Stuck,
     /// A packet took too long from its first byte to its last.
     HalfPacket,
     /// Too much is read and not yet accepted, over all connections.
@@ -44,7 +46,7 @@ impl Ending {
             Self::KeepAlive => "keep-alive",
             Self::TakenOver => "taken over",
             Self::Administrative => "administrative",
-            Self::TooSlow => "too slow",
+            Self::TooSlow | Self::Stuck => "too slow",
             Self::HalfPacket => "half packet",
             Self::NoRoom => "no room",
             Self::NotStored => "not stored",
@@ -68,7 +70,8 @@ impl Ending {
     /// The limit that ended it, if it was one.
     pub(crate) fn limit(self) -> Option<Limit> {
         match self {
-            Self::TooSlow => Some(Limit::Outbox),
+            Self::TooSlow => Some(Limit::OutboxBytes),
+            Self::Stuck => Some(Limit::WriteDeadline),
             Self::HalfPacket => Some(Limit::PacketDeadline),
             Self::NoRoom => Some(Limit::PartialBytes),
             Self::Violation(Code::PacketTooLarge) => Some(Limit::PacketBytes),
@@ -84,7 +87,7 @@ impl Ending {
             Self::KeepAlive => Some(Code::KeepAliveTimeout),
             Self::TakenOver => Some(Code::SessionTakenOver),
             Self::Administrative => Some(Code::AdministrativeAction),
-            Self::TooSlow | Self::NoRoom => Some(Code::QuotaExceeded),
+            Self::TooSlow | Self::Stuck | Self::NoRoom => Some(Code::QuotaExceeded),
             Self::HalfPacket => Some(Code::UnspecifiedError),
             Self::NotStored => Some(Code::ImplementationSpecificError),
             Self::Stopping => Some(Code::ServerShuttingDown),

@@ -1,7 +1,7 @@
 //! When a message runs out (MQTT 5, 3.3.2.3.3).
 
 use std::sync::LazyLock;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
@@ -9,7 +9,7 @@ use tokio::time::Instant;
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 /// The moment after which a message isn't delivered any more. A plain number, so that it can cross the router.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Expiry {
     /// Milliseconds since [`START`].
     millis: u64,
@@ -20,6 +20,25 @@ impl Expiry {
     pub(crate) fn after(seconds: u32) -> Self {
         let now = u64::try_from(START.elapsed().as_millis()).unwrap_or(u64::MAX);
         Self { millis: now.saturating_add(u64::from(seconds) * 1000) }
+    }
+
+    /// At this time of day.
+    pub(crate) fn at(time: SystemTime) -> Self {
+        let left = time.duration_since(SystemTime::now()).unwrap_or_default();
+        let millis = if left.is_zero() { 0 } else { (START.elapsed() + left).as_millis() };
+        Self { millis: u64::try_from(millis).unwrap_or(u64::MAX) }
+    }
+
+    /// The time of day.
+    pub(crate) fn to_time(self) -> SystemTime {
+        let now = SystemTime::now();
+        let (at, elapsed) = (Duration::from_millis(self.millis), START.elapsed());
+        if at > elapsed { now + (at - elapsed) } else { now - (elapsed - at) }
+    }
+
+    /// The moment.
+    pub(crate) fn to_instant(self) -> Instant {
+        *START + Duration::from_millis(self.millis)
     }
 
     /// What is left now, in seconds, rounded up. None when it has run out.
@@ -52,6 +71,13 @@ mod tests {
         let half_over = Expiry { millis: Expiry::after(10).millis - 4500 };
         assert_eq!(half_over.left(), Some(6));
         assert_eq!(Expiry { millis: 0 }.left(), None);
+    }
+
+    #[test]
+    fn crosses_as_a_time_of_day() {
+        assert_eq!(Expiry::at(Expiry::after(100).to_time()).left(), Some(100));
+        assert_eq!(Expiry::at(SystemTime::UNIX_EPOCH).left(), None);
+        assert!(Expiry { millis: 0 }.to_time() <= SystemTime::now());
     }
 
     #[test]

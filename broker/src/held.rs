@@ -27,6 +27,10 @@ pub struct Held {
     pub subscriptions: usize,
     /// Ways from the router to subscribers.
     pub router_links: usize,
+    /// Sessions that outlast their connections: until they end.
+    pub sessions: usize,
+    /// Bytes of the messages that wait in them.
+    pub queued_bytes: usize,
 }
 
 impl Held {
@@ -37,8 +41,10 @@ impl Held {
             connections: hub.registry.len(),
             bytes_in_flight: hub.bytes_in_flight(),
             partial_bytes: hub.partial_bytes.load(Ordering::Relaxed),
-            subscriptions: hub.tree.len() + routed,
+            subscriptions: hub.tree.len() + hub.routed.len() + routed,
             router_links,
+            sessions: hub.directory.len(),
+            queued_bytes: hub.directory.queued_bytes(),
         }
     }
 }
@@ -52,11 +58,15 @@ pub(crate) async fn show(hub: Arc<Hub>) {
         gauge!("statecast_mqtt_partial_bytes"),
         gauge!("statecast_mqtt_subscriptions"),
         gauge!("statecast_mqtt_router_links"),
+        gauge!("statecast_mqtt_sessions"),
+        gauge!("statecast_mqtt_queued_bytes"),
+        gauge!("statecast_mqtt_retained_messages"),
         gauge!("statecast_mqtt_retained_bytes"),
     ];
     let mut period = tokio::time::interval(PERIOD);
     while hub.stopping.run_until_cancelled(period.tick()).await.is_some() {
         let held = Held::by_clients_of(&hub);
+        let (retained, retained_bytes) = hub.retained.size();
         let values = [
             held.sockets,
             held.connections,
@@ -64,7 +74,10 @@ pub(crate) async fn show(hub: Arc<Hub>) {
             held.partial_bytes,
             held.subscriptions,
             held.router_links,
-            hub.retained.bytes(),
+            held.sessions,
+            held.queued_bytes,
+            retained,
+            retained_bytes,
         ];
         for (gauge, value) in gauges.iter().zip(values) {
             #[expect(clippy::cast_precision_loss, reason = "below 2^53")]

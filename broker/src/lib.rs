@@ -4,7 +4,8 @@
 //! of a message, is decided by whoever started it.
 //!
 //! What it promises: a publish to one of the service's own topics is acknowledged when its receipt resolves, not
-//! before, and in the order of arrival; everything that waits is bounded, and at a bound the socket isn't read.
+//! before, and in the order of arrival; what a session was promised is durable before anybody is told so; everything
+//! that waits is bounded, and at a bound the socket isn't read.
 //!
 //! What whoever starts it gives and gets:
 //! - [`config`]: `Config`, where to listen, and a limit on everything
@@ -14,9 +15,11 @@
 //! - [`broker`]: `Broker`, the handle: publish, disconnect, stop
 //!
 //! The way of a message: `listener` accepts a socket, `tls` makes its handshake if it needs one, `wire` is its bytes, `connection` reads packets from them, `topics` says where a
-//! publish belongs, `limits` what one may take of what belongs to all, `receipts` keeps the line of those that wait for their acknowledgement. The way back: `tree`
-//! finds who subscribed to one of the service's own topics, `router` those of all
-//! other topics, `retained` keeps the last messages of these, `outbox` is what waits for one subscriber, `expiry`
+//! publish belongs, `limits` what one may take of what belongs to all, `receipts` keeps the line of those that wait for
+//! their acknowledgement. The way back: `tree`
+//! finds who subscribed to one of the service's own topics, and whose subscriptions must miss nothing, `router` all
+//! others, `retained` keeps the last messages of routed topics, `outbox` is what waits for one connection, `session`
+//! what outlasts it, `expiry`
 //! says for how long it is worth sending, `wills` holds the wills that wait, `peer` is what others may touch of a
 //! connection, `registry` knows them all, `ending` says why one is over, `held` what
 //! clients hold at present.
@@ -37,6 +40,7 @@ mod tree;
 mod router;
 mod retained;
 mod outbox;
+mod session;
 mod expiry;
 mod wills;
 mod peer;
@@ -51,5 +55,8 @@ pub use config::Config;
 pub use delivery::{Delivery, Event, QoS, Receipt, Refused};
 pub use held::Held;
 pub use limits::Rate;
-pub use sessions::{Publication, Sessions};
+pub use sessions::{
+    Batch, Kept, KeptExchange, KeptMessage, KeptSession, KeptSubscription, NotWritten, Publication,
+    QueuedMessage, RetainedMessage, SessionId, Sessions,
+};
 pub use tls::Tls;

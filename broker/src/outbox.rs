@@ -64,7 +64,7 @@ impl Letter {
     }
 
     /// What it weighs while it waits: roughly its memory.
-    fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         const BOOKKEEPING_BYTES: usize = 64;
         self.topic.len() + self.payload.len() + BOOKKEEPING_BYTES
     }

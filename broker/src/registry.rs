@@ -1,4 +1,6 @@
-//! Who is connected. A client id is unique within its realm: a new connection takes over from an old one.
+//! Who is connected. A client id counts within the name that its client has proved: a new connection takes over from an
+//! old one of the same name, and by guessing an id nobody can end the connection of another credential, or take over its
+//! session.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -7,12 +9,12 @@ use parking_lot::Mutex;
 
 use crate::peer::Peer;
 
-/// All admitted connections, by realm and client id.
+/// All admitted connections, by realm, name and client id.
 #[derive(Default)]
 pub(crate) struct Registry(Mutex<HashMap<Arc<str>, Clients>>);
 
-/// The connections of one realm by client id.
-type Clients = HashMap<Arc<str>, Arc<Peer>>;
+/// The connections of one realm by name and client id.
+type Clients = HashMap<(Arc<str>, Arc<str>), Arc<Peer>>;
 
 impl Registry {
     /// Enters a connection, and returns the one that it takes over from. The caller ends that one, and waits
@@ -21,12 +23,13 @@ impl Registry {
     pub(crate) fn enter(&self, peer: &Arc<Peer>, connections_max: usize) -> Option<Option<Arc<Peer>>> {
         let client = &peer.client;
         let mut realms = self.0.lock();
-        let known = realms.get(&client.realm).is_some_and(|clients| clients.contains_key(&client.client_id));
+        let key = (Arc::clone(&client.name), Arc::clone(&client.client_id));
+        let known = realms.get(&client.realm).is_some_and(|clients| clients.contains_key(&key));
         if !known && realms.values().map(HashMap::len).sum::<usize>() >= connections_max {
             return None;
         }
         let clients = realms.entry(Arc::clone(&client.realm)).or_default();
-        Some(clients.insert(Arc::clone(&client.client_id), Arc::clone(peer)))
+        Some(clients.insert(key, Arc::clone(peer)))
     }
 
     /// Removes a connection, unless another has taken over from it.
@@ -34,8 +37,9 @@ impl Registry {
         let client = &peer.client;
         let mut realms = self.0.lock();
         let Some(clients) = realms.get_mut(&client.realm) else { return };
-        if clients.get(&client.client_id).is_some_and(|found| found.client.connection == client.connection) {
-            clients.remove(&client.client_id);
+        let key = (Arc::clone(&client.name), Arc::clone(&client.client_id));
+        if clients.get(&key).is_some_and(|found| found.client.connection == client.connection) {
+            clients.remove(&key);
         }
         if clients.is_empty() {
             realms.remove(&client.realm);

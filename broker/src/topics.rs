@@ -7,8 +7,10 @@ use crate::Config;
 pub(crate) enum BadTopic {
     /// The protocol forbids it: empty, a wildcard where none may stand, a control character.
     Malformed,
-    /// Longer or deeper than the configuration allows.
+    /// Longer than the configuration allows.
     TooLong,
+    /// More levels than the configuration allows.
+    TooDeep,
     /// It begins with `$`, which is kept for servers.
     Reserved,
 }
@@ -28,8 +30,11 @@ fn check_levels(text: &str, config: &Config) -> Result<(), BadTopic> {
     if text.starts_with('$') {
         return Err(BadTopic::Reserved);
     }
-    if text.len() > config.topic_bytes_max || text.split('/').count() > config.topic_levels_max {
+    if text.len() > config.topic_bytes_max {
         return Err(BadTopic::TooLong);
+    }
+    if text.split('/').count() > config.topic_levels_max {
+        return Err(BadTopic::TooDeep);
     }
     Ok(())
 }
@@ -149,7 +154,7 @@ mod tests {
         }
         assert_eq!(check_topic("$SYS/x", &config()), Err(BadTopic::Reserved));
         assert_eq!(check_topic(&"x".repeat(513), &config()), Err(BadTopic::TooLong));
-        assert_eq!(check_topic(&"/".repeat(16), &config()), Err(BadTopic::TooLong));
+        assert_eq!(check_topic(&"/".repeat(16), &config()), Err(BadTopic::TooDeep));
     }
 
     #[test]

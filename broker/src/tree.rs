@@ -1,4 +1,5 @@
-//! Subscriptions to the service's own topics, matched directly. Most name one topic exactly and cost one entry
+//! Subscriptions that are matched here: those to the service's own topics, and in a tree of their own those to other
+//! topics that are a session's, which must miss nothing, or are shared. Most name one topic exactly and cost one entry
 //! in a map; those with wildcards stand in a tree of levels. Of a group that shares a filter, one member gets each
 //! message.
 
@@ -8,9 +9,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::RwLock;
 
+use crate::QoS;
 use crate::peer::Peer;
+use crate::session::Lasting;
 use crate::topics::{self, Filter};
-use crate::{Client, QoS};
 
 /// What a subscriber wants with one filter.
 #[derive(Debug, Clone, Copy)]
@@ -26,9 +28,9 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    /// Does the client want a message from this connection?
-    pub(crate) fn wants(&self, client: &Client, from: Option<u64>) -> bool {
-        !(self.no_local && from == Some(client.connection))
+    /// Does the client of this connection want a message from that one?
+    pub(crate) fn wants(&self, connection: Option<u64>, from: Option<u64>) -> bool {
+        !(self.no_local && from.is_some() && from == connection)
     }
 }
 
@@ -50,28 +52,64 @@ impl Merged {
     }
 }
 
-/// What one connection subscribed to with one filter.
+/// Who subscribes.
 #[derive(Clone)]
-pub(crate) struct Subscription {
-    pub(crate) peer: Arc<Peer>,
-    pub(crate) options: Options,
+pub(crate) enum Subscriber {
+    /// A connection whose session ends with it.
+    Connection(Arc<Peer>),
+    /// A session that outlasts its connections.
+    Session(Arc<Lasting>),
 }
 
-impl Subscription {
-    fn connection(&self) -> u64 {
-        self.peer.client.connection
+impl Subscriber {
+    /// Tells it from all others of its realm.
+    fn id(&self) -> (bool, u64) {
+        match self {
+            Self::Connection(peer) => (false, peer.client.connection),
+            Self::Session(session) => (true, session.id.number),
+        }
+    }
+
+    fn realm(&self) -> &Arc<str> {
+        match self {
+            Self::Connection(peer) => &peer.client.realm,
+            Self::Session(session) => &session.id.realm,
+        }
+    }
+
+    /// Its connection, if it has one now.
+    fn connection(&self) -> Option<u64> {
+        match self {
+            Self::Connection(peer) => Some(peer.client.connection),
+            Self::Session(session) => session.peer().map(|peer| peer.client.connection),
+        }
+    }
+
+    /// May it be sent this?
+    pub(crate) fn may_receive(&self, topic: &str) -> bool {
+        match self {
+            Self::Connection(peer) => peer.client.grants.may_receive(topic),
+            Self::Session(session) => session.may_receive(topic),
+        }
     }
 }
 
-/// A connection that a message is for.
+/// What one subscriber wants with one filter.
+#[derive(Clone)]
+pub(crate) struct Subscription {
+    pub(crate) subscriber: Subscriber,
+    pub(crate) options: Options,
+}
+
+/// A subscriber that a message is for.
 pub(crate) struct Found<'a> {
-    pub(crate) peer: &'a Arc<Peer>,
+    pub(crate) subscriber: &'a Subscriber,
     pub(crate) qos: QoS,
     pub(crate) keep_retain: bool,
     pub(crate) identifiers: Vec<u32>,
 }
 
-/// All subscriptions to own topics, by realm.
+/// Subscriptions, by realm.
 #[derive(Default)]
 pub(crate) struct Tree(RwLock<HashMap<Arc<str>, Realm>>);
 
@@ -109,11 +147,11 @@ struct Node {
 }
 
 impl Tree {
-    /// Puts a subscription in force, in place of an older one of the same connection with the same filter.
+    /// Puts a subscription in force, in place of an older one of the same subscriber with the same filter.
     pub(crate) fn subscribe(&self, filter: &str, subscription: Subscription) {
         let Filter { pattern, group } = topics::take_apart(filter);
         let mut realms = self.0.write();
-        let realm = realms.entry(Arc::clone(&subscription.peer.client.realm)).or_default();
+        let realm = realms.entry(Arc::clone(subscription.subscriber.realm())).or_default();
         let subscribers = if !is_exact(pattern) {
             realm.wild.subscribers_mut(pattern)
         } else if let Some(subscribers) = realm.exact.get_mut(pattern) {
@@ -125,28 +163,29 @@ impl Tree {
     }
 
     /// Ends a subscription.
-    pub(crate) fn unsubscribe(&self, filter: &str, peer: &Peer) {
+    pub(crate) fn unsubscribe(&self, filter: &str, subscriber: &Subscriber) {
         let Filter { pattern, group } = topics::take_apart(filter);
         let mut realms = self.0.write();
-        let Some(realm) = realms.get_mut(&peer.client.realm) else { return };
-        let connection = peer.client.connection;
+        let Some(realm) = realms.get_mut(subscriber.realm()) else { return };
+        let id = subscriber.id();
         let mut removed = false;
         if !is_exact(pattern) {
-            removed = realm.wild.remove(pattern, group, connection);
+            removed = realm.wild.remove(pattern, group, id);
         } else if let Some(subscribers) = realm.exact.get_mut(pattern) {
-            removed = subscribers.remove(group, connection);
+            removed = subscribers.remove(group, id);
             if subscribers.is_empty() {
                 realm.exact.remove(pattern);
             }
         }
         realm.count -= usize::from(removed);
         if realm.exact.is_empty() && realm.wild.is_empty() {
-            realms.remove(&peer.client.realm);
+            realms.remove(subscriber.realm());
         }
     }
 
-    /// Calls `tell` once for each connection with subscriptions that match a message from this connection (none:
-    /// from the service), and once more for each group that does: for its members in turn, until one takes it.
+    /// Calls `tell` once for each subscriber with subscriptions that match a message from this connection (none:
+    /// from the service), and once more for each group that does: for its members in turn, those that are connected
+    /// first, until one takes it.
     pub(crate) fn matching(
         &self,
         realm: &str,
@@ -160,27 +199,29 @@ impl Tree {
         realm.wild.collect(topic, &mut matching);
         let mut plain: Vec<&Subscription> = matching.iter().flat_map(|one| &one.plain).collect();
         if matching.len() > 1 {
-            plain.sort_by_key(|one| one.connection());
+            plain.sort_by_key(|one| one.subscriber.id());
         }
-        for of_one in plain.chunk_by(|a, b| a.connection() == b.connection()) {
-            let peer = &of_one[0].peer;
+        for of_one in plain.chunk_by(|a, b| a.subscriber.id() == b.subscriber.id()) {
+            let subscriber = &of_one[0].subscriber;
             let mut merged = Merged::default();
             of_one
                 .iter()
-                .filter(|one| one.options.wants(&peer.client, from))
+                .filter(|one| one.options.wants(subscriber.connection(), from))
                 .for_each(|one| merged.add(&one.options));
             if let Some(qos) = merged.qos {
                 let Merged { keep_retain, identifiers, .. } = merged;
-                tell(Found { peer, qos, keep_retain, identifiers });
+                tell(Found { subscriber, qos, keep_retain, identifiers });
             }
         }
         for group in matching.iter().flat_map(|one| &one.groups) {
             let turn = group.turn.fetch_add(1, Ordering::Relaxed) % group.members.len().max(1);
             let (later, sooner) = group.members.split_at(turn);
-            for Subscription { peer, options } in sooner.iter().chain(later) {
+            let (connected, away): (Vec<_>, Vec<_>) =
+                sooner.iter().chain(later).partition(|one| one.subscriber.connection().is_some());
+            for Subscription { subscriber, options } in connected.into_iter().chain(away) {
                 let Options { qos, keep_retain, identifier, .. } = *options;
                 let identifiers = identifier.into_iter().collect();
-                if tell(Found { peer, qos, keep_retain, identifiers }) {
+                if tell(Found { subscriber, qos, keep_retain, identifiers }) {
                     break;
                 }
             }
@@ -230,18 +271,18 @@ impl Subscribers {
                 &mut self.groups[at].members
             }
         };
-        let is_new = !leave(list, subscription.connection());
+        let is_new = !leave(list, subscription.subscriber.id());
         list.push(subscription);
         is_new
     }
 
     /// True if there was one.
-    fn remove(&mut self, group: Option<&str>, connection: u64) -> bool {
-        let Some(name) = group else { return leave(&mut self.plain, connection) };
+    fn remove(&mut self, group: Option<&str>, id: (bool, u64)) -> bool {
+        let Some(name) = group else { return leave(&mut self.plain, id) };
         let mut removed = false;
         self.groups.retain_mut(|group| {
             if *group.name == *name {
-                removed = leave(&mut group.members, connection);
+                removed = leave(&mut group.members, id);
             }
             !group.members.is_empty()
         });
@@ -253,10 +294,10 @@ impl Subscribers {
     }
 }
 
-/// Removes the subscription of a connection, if it has one.
-fn leave(list: &mut Vec<Subscription>, connection: u64) -> bool {
+/// Removes the subscription of a subscriber, if it has one.
+fn leave(list: &mut Vec<Subscription>, id: (bool, u64)) -> bool {
     let before = list.len();
-    list.retain(|one| one.connection() != connection);
+    list.retain(|one| one.subscriber.id() != id);
     list.len() < before
 }
 
@@ -270,20 +311,20 @@ impl Node {
         if below { &mut node.below } else { &mut node.here }
     }
 
-    fn remove(&mut self, pattern: &str, group: Option<&str>, connection: u64) -> bool {
+    fn remove(&mut self, pattern: &str, group: Option<&str>, id: (bool, u64)) -> bool {
         let (levels, below) = without_hash(pattern);
         let levels: Vec<&str> = levels.into_iter().flat_map(|levels| levels.split('/')).collect();
-        self.remove_below(&levels, below, group, connection)
+        self.remove_below(&levels, below, group, id)
     }
 
     /// Removes at the end of the path, and on the way back every node with nothing left in it.
-    fn remove_below(&mut self, levels: &[&str], below: bool, group: Option<&str>, connection: u64) -> bool {
+    fn remove_below(&mut self, levels: &[&str], below: bool, group: Option<&str>, id: (bool, u64)) -> bool {
         let Some((level, rest)) = levels.split_first() else {
             let subscribers = if below { &mut self.below } else { &mut self.here };
-            return subscribers.remove(group, connection);
+            return subscribers.remove(group, id);
         };
         let Some(child) = self.children.get_mut(*level) else { return false };
-        let removed = child.remove_below(rest, below, group, connection);
+        let removed = child.remove_below(rest, below, group, id);
         if child.is_empty() {
             self.children.remove(*level);
         }

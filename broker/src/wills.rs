@@ -21,8 +21,8 @@ enum Back {
     NewSession,
 }
 
-/// Realm and client id.
-type Key = (Arc<str>, Arc<str>);
+/// Realm, name and client id.
+type Key = (Arc<str>, Arc<str>, Arc<str>);
 
 /// Tells the will of this connection that the client is back.
 struct Waiting {
@@ -48,7 +48,7 @@ impl Wills {
 
     /// Enters the will of a client. None when too many wait.
     pub(crate) fn enter(&self, client: &Client, wills_max: usize) -> Option<Wait<'_>> {
-        let key = (Arc::clone(&client.realm), Arc::clone(&client.client_id));
+        let key = key(client);
         let (sender, back) = oneshot::channel();
         let mut waiting = self.0.lock();
         if waiting.len() >= wills_max {
@@ -61,12 +61,15 @@ impl Wills {
 
     /// A client is back, to go on with its session or to start a new one.
     pub(crate) fn back(&self, client: &Client, starts_anew: bool) {
-        let key = (Arc::clone(&client.realm), Arc::clone(&client.client_id));
-        if let Some(waiting) = self.0.lock().remove(&key) {
+        if let Some(waiting) = self.0.lock().remove(&key(client)) {
             // If its time was over just now it is published.
             waiting.back.send(if starts_anew { Back::NewSession } else { Back::SameSession }).ok();
         }
     }
+}
+
+fn key(client: &Client) -> Key {
+    (Arc::clone(&client.realm), Arc::clone(&client.name), Arc::clone(&client.client_id))
 }
 
 impl Wait<'_> {

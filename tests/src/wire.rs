@@ -95,10 +95,29 @@ impl Wire {
     /// # Errors
     /// When something else comes.
     pub async fn hello(&mut self, id: &str, login: Option<(&str, &str)>) -> Result<u8> {
+        Ok(self.introduce(id, login, 0).await?[1])
+    }
+
+    /// A connection that goes on with its session, or begins one that is kept for an hour: with whether it was there.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub async fn come_back(address: &str, version: Version, id: &str) -> Result<(Self, bool)> {
+        let mut wire = Self::open(address, version).await?;
+        let [present, code] = wire.introduce(id, Some((id, "")), 3600).await?;
+        ensure!(code == 0, "refused with {code:#x}");
+        Ok((wire, present == 1))
+    }
+
+    /// Says CONNECT, for a session that is kept for so many seconds. Gives the flags and the code of the CONNACK.
+    async fn introduce(&mut self, id: &str, login: Option<(&str, &str)>, keep_s: u32) -> Result<[u8; 2]> {
         let mut body = text("MQTT");
-        let login_flags = if login.is_some() { 0xC0 } else { 0 };
-        body.extend([self.version as u8, 0x02 | login_flags, 0, 60]);
-        self.no_properties(&mut body);
+        let flags = if login.is_some() { 0xC0 } else { 0 } | if keep_s == 0 { 0x02 } else { 0 };
+        body.extend([self.version as u8, flags, 0, 60]);
+        if self.version == Version::V5 {
+            body.extend([5, 0x11]);
+            body.extend(keep_s.to_be_bytes());
+        }
         body.extend(text(id));
         if let Some((user, password)) = login {
             body.extend(text(user));
@@ -107,7 +126,7 @@ impl Wire {
         self.send(&packet(0x10, &body)).await?;
         let connack = self.next().await?;
         ensure!(connack.first == 0x20, "not a CONNACK: {connack:?}");
-        connack.body.get(1).copied().context("a CONNACK has a code")
+        connack.body.first_chunk().copied().context("a CONNACK has flags and a code")
     }
 
     /// Sends bytes as they are.

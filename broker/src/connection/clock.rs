@@ -63,7 +63,7 @@ impl Clock {
     pub(super) fn expired(&self, now: Instant) -> Option<Ending> {
         let passed = |since: Instant, limit: Duration| now.duration_since(since) >= limit;
         if self.stalled_since.is_some_and(|since| passed(since, self.write_deadline)) {
-            Some(Ending::TooSlow)
+            Some(Ending::Stuck)
         } else if self.partial_since.is_some_and(|since| passed(since, self.packet_deadline)) {
             Some(Ending::HalfPacket)
         } else if self.keep_alive.is_some_and(|limit| passed(self.heard_at, limit)) {
@@ -117,6 +117,6 @@ mod tests {
         clock.partial(false, start + 10 * SECOND);
         clock.stalled(true, start + 10 * SECOND);
         assert_eq!(clock.next(), Some(start + 40 * SECOND));
-        assert_eq!(clock.expired(start + 40 * SECOND), Some(Ending::TooSlow));
+        assert_eq!(clock.expired(start + 40 * SECOND), Some(Ending::Stuck));
     }
 }

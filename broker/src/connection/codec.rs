@@ -3,8 +3,11 @@
 use mqtt_protocol_core::mqtt::common::Cursor;
 use mqtt_protocol_core::mqtt::connection::role::Server;
 use mqtt_protocol_core::mqtt::connection::{Connection, Event, Version};
-use mqtt_protocol_core::mqtt::packet::{GenericPacketTrait, Packet};
+use mqtt_protocol_core::mqtt::packet::{GenericPacketTrait, Packet, Qos, v3_1_1, v5_0};
 use mqtt_protocol_core::mqtt::result_code::MqttError;
+
+use super::packets;
+use crate::session::IDS;
 
 /// State machine and output of one connection. Acknowledgements of publishes are left to us; timers too.
 pub(super) struct Codec {
@@ -50,18 +53,66 @@ impl Codec {
 
     /// A packet id for a publish of ours at quality 1 or 2, in use until the client acknowledged it. They are taken
     /// in turn: one that is free again is not used at once, so an acknowledgement that comes twice means nothing else.
+    /// A `high` one is none that a queued message may have.
     ///
     /// # Errors
     /// When all are in use.
-    pub(super) fn take_packet_id(&mut self) -> Result<u16, MqttError> {
+    pub(super) fn take_packet_id(&mut self, high: bool) -> Result<u16, MqttError> {
+        let lowest = if high { IDS + 1 } else { 1 };
         for _ in 0..u16::MAX {
-            self.last_id = self.last_id.checked_add(1).unwrap_or(1);
+            self.last_id = self.last_id.checked_add(1).unwrap_or_default().max(lowest);
             if self.machine.register_packet_id(self.last_id).is_ok() {
                 self.in_flight += 1;
                 return Ok(self.last_id);
             }
         }
         Err(MqttError::PacketIdentifierFullyUsed)
+    }
+
+    /// Takes the packet id of a queued message.
+    ///
+    /// # Errors
+    /// When it is in use.
+    pub(super) fn use_packet_id(&mut self, id: u16) -> Result<(), MqttError> {
+        self.machine.register_packet_id(id)?;
+        self.in_flight += 1;
+        Ok(())
+    }
+
+    /// Is this packet id of ours in use on this connection?
+    pub(super) fn is_in_use(&mut self, id: u16) -> bool {
+        let free = self.machine.register_packet_id(id).is_ok();
+        if free {
+            self.machine.release_packet_id(id);
+        }
+        !free
+    }
+
+    /// Puts the PUBREL into the output of an exchange that an earlier connection began. The state machine knows nothing
+    /// of that, and would count a PUBCOMP without its PUBLISH below zero: it is shown the exchange up to here.
+    ///
+    /// # Errors
+    /// When the packet id is in use.
+    pub(super) fn resume_release(&mut self, id: u16) -> Result<(), MqttError> {
+        self.use_packet_id(id)?;
+        let publish = match self.version() {
+            Version::V5_0 => v5_0::Publish::builder()
+                .topic_name("resumed")?
+                .qos(Qos::ExactlyOnce)
+                .packet_id(id)
+                .build()?
+                .into(),
+            _ => v3_1_1::Publish::builder()
+                .topic_name("resumed")?
+                .qos(Qos::ExactlyOnce)
+                .packet_id(id)
+                .build()?
+                .into(),
+        };
+        self.machine.send(publish);
+        let [high, low] = id.to_be_bytes();
+        self.machine.recv(&mut Cursor::new(&[0x50, 2, high, low]));
+        self.send(packets::pubrel(self.version(), id)?)
     }
 
     /// Gives a packet id back whose publish couldn't be sent.

@@ -26,11 +26,14 @@ use crate::broker::Hub;
 use crate::ending::Ending;
 use crate::limits::Limit;
 use crate::peer::Peer;
+use crate::session::directory::{Begun, TooMany};
 use crate::wire::Wire;
 use crate::{Client, Delivery, Denied, Event, Hello, Receipt, meters, topics};
 
 /// Longest client id, in bytes.
 const CLIENT_ID_BYTES_MAX: usize = 256;
+/// When so many changes of sessions wait to be durable, nobody is let in who would add one.
+const BACKLOG_MAX: usize = 100_000;
 
 /// A client that was let in and has its CONNACK in the output.
 pub(super) struct Welcome {
@@ -39,6 +42,8 @@ pub(super) struct Welcome {
     pub(super) wish: Wish,
     /// What came behind the CONNECT.
     pub(super) input: Vec<u8>,
+    /// It goes on with its session.
+    pub(super) present: bool,
 }
 
 /// Hears a client out and lets it in, or tells it why not; who is `refused` from the start is only heard to know in
@@ -56,9 +61,10 @@ pub(super) async fn greet(
     let rejected = match heard.unwrap_or(Err(Rejected::Silently("stopping"))) {
         Ok((mut wish, input)) => {
             wish.limit_keep_alive(&hub.config.keep_alive_s);
+            wish.limit_session(hub.config.session_expiry_s_max);
             match log_in(hub, &wish, hello(&wish, address, certificate), deadline, refused).await {
-                Ok(seat) => match codec.send(connack(hub, &wish, &seat)?) {
-                    Ok(()) => return Some(Welcome { codec, seat, wish, input }),
+                Ok((seat, present)) => match codec.send(connack(hub, &wish, &seat, present)?) {
+                    Ok(()) => return Some(Welcome { codec, seat, wish, input, present }),
                     Err(_) => Rejected::Silently("connack"),
                 },
                 Err(rejected) => rejected,
@@ -182,7 +188,7 @@ async fn log_in(
     hello: Hello,
     deadline: Instant,
     refused: Option<Limit>,
-) -> Result<Seat, Rejected> {
+) -> Result<(Seat, bool), Rejected> {
     if let Some(limit) = refused {
         return Err(Rejected::Limited(limit));
     }
@@ -201,7 +207,12 @@ async fn log_in(
 }
 
 /// Decides whether a client may connect, and gives it its seat.
-async fn admit(hub: &Arc<Hub>, wish: &Wish, hello: Hello, deadline: Instant) -> Result<Seat, Rejected> {
+async fn admit(
+    hub: &Arc<Hub>,
+    wish: &Wish,
+    hello: Hello,
+    deadline: Instant,
+) -> Result<(Seat, bool), Rejected> {
     if hub.stopping.is_cancelled() {
         return Err(Rejected::With(ConnectReasonCode::ServerBusy));
     }
@@ -215,7 +226,10 @@ async fn admit(hub: &Arc<Hub>, wish: &Wish, hello: Hello, deadline: Instant) -> 
     let judged = hub.abandoned.run_until_cancelled(timeout_at(deadline, hub.access.connect(&hello))).await;
     let Some(Ok(judged)) = judged else { return Err(Denied::Unavailable.into()) };
     let admitted = judged?;
-    hub.logins.succeeded(wish.user_name.as_deref().unwrap_or(&wish.client_id));
+    if wish.session_expiry_s > 0 && hub.writer.backlog() > BACKLOG_MAX {
+        // The database is away, and others wait already.
+        return Err(Denied::Unavailable.into());
+    }
     if let Some(will) = &wish.will {
         if strict::have_bad_property(will.properties.as_deref().unwrap_or_default()) {
             return Err(Rejected::With(ConnectReasonCode::ProtocolError));
@@ -233,7 +247,7 @@ async fn admit(hub: &Arc<Hub>, wish: &Wish, hello: Hello, deadline: Instant) -> 
         connection: hub.last_connection.fetch_add(1, Ordering::Relaxed) + 1,
         grants: admitted.grants,
     });
-    take_seat(hub, client, wish.starts_anew, deadline).await
+    take_seat(hub, client, wish, deadline).await
 }
 
 /// Enters the client, and waits until the connection is gone that it takes over from: the last delivery of that
@@ -241,35 +255,46 @@ async fn admit(hub: &Arc<Hub>, wish: &Wish, hello: Hello, deadline: Instant) -> 
 async fn take_seat(
     hub: &Arc<Hub>,
     client: Arc<Client>,
-    starts_anew: bool,
+    wish: &Wish,
     deadline: Instant,
-) -> Result<Seat, Rejected> {
+) -> Result<(Seat, bool), Rejected> {
     let peer = Peer::new(client, hub.config.outbox_bytes_max);
     let Some(predecessor) = hub.registry.enter(&peer, hub.config.connections_max) else {
-        Limit::Connections.count();
-        return Err(Rejected::Limited(Limit::Connections));
+        return Err(Rejected::over(Limit::Connections));
     };
-    let seat = Seat::new(Arc::clone(hub), peer, predecessor);
+    let mut seat = Seat::new(Arc::clone(hub), peer, predecessor);
     let entered = async {
         seat.predecessor_gone().await;
-        hub.wills.back(&seat.peer().client, starts_anew);
-        hub.deliveries.reserve().await
+        hub.wills.back(&seat.peer().client, wish.starts_anew);
+        let begun = hub.begin_session(seat.peer(), wish.starts_anew, wish.session_expiry_s);
+        let Begun { session, present, durable } = begun.map_err(|TooMany| Rejected::over(Limit::Sessions))?;
+        seat.lasting = session;
+        if let Some(durable) = durable {
+            // A new one that the client doesn't hear of ends with this attempt.
+            seat.set_session_expiry(if present { wish.session_expiry_s } else { 0 });
+            durable.await.map_err(|_| Rejected::from(Denied::Unavailable))?;
+            seat.set_session_expiry(wish.session_expiry_s);
+        }
+        let place = hub.deliveries.reserve().await.map_err(|_| Rejected::from(Denied::Unavailable))?;
+        Ok((place, present))
     };
-    match hub.abandoned.run_until_cancelled(timeout_at(deadline, entered)).await {
-        Some(Ok(Ok(place))) => {
+    let entered = hub.abandoned.run_until_cancelled(timeout_at(deadline, entered)).await;
+    let entered = entered.and_then(Result::ok).unwrap_or_else(|| Err(Denied::Unavailable.into()));
+    match entered {
+        Ok((place, present)) => {
             place.send(Delivery {
                 client: Arc::clone(&seat.peer().client),
                 event: Event::Connected,
                 received_at: SystemTime::now(),
                 receipt: Receipt::unanswered(None),
             });
-            Ok(seat)
+            Ok((seat, present))
         }
-        _ => {
+        Err(rejected) => {
             // Whoever waits for this seat in turn must not overtake the one that this seat waited for.
             seat.peer().end(Ending::Stopping);
             seat.vacate_later();
-            Err(Denied::Unavailable.into())
+            Err(rejected)
         }
     }
 }
@@ -278,12 +303,11 @@ fn assigned_id() -> Arc<str> {
     format!("auto-{:032x}", rand::random::<u128>()).into()
 }
 
-/// The CONNACK of a client that is let in. Sessions don't outlive a connection yet, and a v5 client that asked
-/// for that is told so.
-fn connack(hub: &Hub, wish: &Wish, seat: &Seat) -> Option<Packet> {
+/// The CONNACK of a client that is let in.
+fn connack(hub: &Hub, wish: &Wish, seat: &Seat, present: bool) -> Option<Packet> {
     if !wish.v5 {
         let connack =
-            v3_1_1::Connack::builder().session_present(false).return_code(ConnectReturnCode::Accepted);
+            v3_1_1::Connack::builder().session_present(present).return_code(ConnectReturnCode::Accepted);
         return connack.build().ok().map(Into::into);
     }
     let packet_bytes_max = u32::try_from(hub.config.packet_bytes_max).unwrap_or(u32::MAX);
@@ -299,12 +323,12 @@ fn connack(hub: &Hub, wish: &Wish, seat: &Seat) -> Option<Packet> {
     if wish.keep_alive_is_ours {
         properties.push(ServerKeepAlive::new(wish.keep_alive_s).ok()?.into());
     }
-    if wish.session_expiry_s > 0 {
-        properties.push(SessionExpiryInterval::new(0).ok()?.into());
+    if wish.session_expiry_is_ours {
+        properties.push(SessionExpiryInterval::new(wish.session_expiry_s).ok()?.into());
     }
     if wish.client_id.is_empty() {
         properties.push(AssignedClientIdentifier::new(&*seat.peer().client.client_id).ok()?.into());
     }
-    let connack = v5_0::Connack::builder().session_present(false).reason_code(ConnectReasonCode::Success);
+    let connack = v5_0::Connack::builder().session_present(present).reason_code(ConnectReasonCode::Success);
     connack.props(properties).build().ok().map(Into::into)
 }

@@ -5,7 +5,8 @@ use std::time::{Duration, SystemTime};
 
 use mqtt_protocol_core::mqtt::result_code::MqttError;
 
-use super::publish::{Published, deliver, keep, route};
+use super::onward::{deliver, route};
+use super::publish::Published;
 use super::room::{Place, Room, share, wait_for_room};
 use super::wish::Will;
 use super::{Session, packets};
@@ -38,6 +39,10 @@ impl Session {
             self.settle_will(will).await;
         }
         let hub = Arc::clone(&self.hub);
+        if self.is_delivering() {
+            // This comes last.
+            hub.abandoned.run_until_cancelled(hub.writer.written()).await;
+        }
         if let Some(Ok(place)) = hub.abandoned.run_until_cancelled(hub.deliveries.reserve()).await {
             place.send(Delivery {
                 client: Arc::clone(&self.peer.client),
@@ -108,10 +113,11 @@ async fn publish_will(hub: &Arc<Hub>, client: &Arc<Client>, will: Will) {
     let will = Published { topic, payload, qos, packet: 0, dup: false, retain, properties, expiry };
     let receipt = Receipt::unanswered(Some(bytes));
     match place {
-        Place::Delivery(place) => deliver(hub, client, will, place, receipt),
-        Place::Router(place) if keep(hub, client, &will).is_ok() => {
-            route(hub, client, &will, place, receipt);
+        Place::Delivery(place) => deliver(hub, client, will, place, receipt, None),
+        Place::Router(place) => {
+            if route(hub, client, &will, place, || receipt, None).is_err() {
+                hub.meters.publish(qos, Outcome::Refused);
+            }
         }
-        Place::Router(_) => hub.meters.publish(qos, Outcome::Refused),
     }
 }

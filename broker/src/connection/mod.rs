@@ -6,8 +6,10 @@
 //! - [`frame`], [`codec`], [`strict`]: packets in the bytes of a wire, protocol state, and what that lets pass
 //! - [`read`]: which packets are taken now, and which have to wait
 //! - [`room`]: what a publish needs
-//! - [`publish`], [`subscribe`]: what is done with them
+//! - [`publish`], [`subscribe`]: what is done with them, with [`onward`] (where a publish goes) and [`first`] (what a
+//!   subscriber sees first)
 //! - [`write`]: acknowledgements and letters, with [`packets`] and [`aliases`]
+//! - [`lasting`]: what is different where the session outlasts the connection
 //! - [`clock`]: its deadlines; [`finish`]: its end
 //!
 //! The task sleeps in one place, [`Session::run`]; all else is done in between without waiting, so a slow
@@ -24,8 +26,11 @@ mod strict;
 mod read;
 mod room;
 mod publish;
+mod onward;
 mod subscribe;
+mod first;
 mod write;
+mod lasting;
 mod aliases;
 mod packets;
 mod clock;
@@ -45,18 +50,22 @@ use self::aliases::Aliases;
 use self::clock::Clock;
 use self::codec::Codec;
 use self::connect::Welcome;
+use self::lasting::PickedUp;
 use self::publish::Published;
 use self::read::Partial;
 use self::room::Room;
 use self::seat::Seat;
-use self::subscribe::{Filtered, Subscribed};
+use self::subscribe::{Filtered, Subscribed, Unsubscribed};
 use self::wish::Will;
 use crate::access::CertificateName;
 use crate::broker::Hub;
 use crate::ending::Ending;
 use crate::limits::{Pace, Ticket};
 use crate::peer::Peer;
+use crate::session::Lasting;
 use crate::wire::Wire;
+
+pub(crate) use self::write::WINDOW_MAX;
 
 /// A connection that was accepted, before its first packet.
 pub(crate) struct Arrival {
@@ -119,10 +128,12 @@ struct Session {
     reasons: bool,
     /// The topic aliases that the client was told.
     aliases: Aliases,
-    /// For how long the client wants its session kept when the connection ends, in seconds.
+    /// For how long the session is kept when the connection ends, in seconds.
     session_expiry_s: u32,
+    /// The session, if it outlasts the connection.
+    lasting: Option<Arc<Lasting>>,
     filters: HashMap<Arc<str>, Filtered>,
-    /// A SUBSCRIBE waits for its answer.
+    /// A SUBSCRIBE waits for its answer, or what a client sees first that is back.
     subscribing: bool,
     will: Option<Will>,
     /// The client said goodbye, but packets from before that are still waiting.
@@ -140,19 +151,26 @@ enum Waited {
     Room(Result<Room, Ending>),
     /// All that a SUBACK needs.
     Subscribed(Subscribed),
+    /// All that an UNSUBACK needs.
+    Unsubscribed(Unsubscribed),
+    /// What a client sees first that is back.
+    PickedUp(PickedUp),
+    /// That something is durable, which it never will be.
+    InVain,
     /// The client may publish again without being faster than its rate.
     Pace,
 }
 
 impl Session {
     fn new(hub: Arc<Hub>, stream: Wire, address: SocketAddr, welcome: Welcome) -> Self {
-        let Welcome { codec, seat, wish, input } = welcome;
+        let Welcome { codec, seat, wish, input, present } = welcome;
         let now = Instant::now();
         let aliases_max = hub.config.topic_aliases_max;
         let clock = Clock::new(&hub.config, wish.keep_alive_s, now);
         let partial = Partial::new(Arc::clone(&hub));
-        Self {
+        let mut session = Self {
             peer: Arc::clone(seat.peer()),
+            lasting: seat.lasting.clone(),
             hub,
             stream,
             address,
@@ -176,7 +194,11 @@ impl Session {
             timer: Box::pin(sleep_until(clock.next().unwrap_or(now))),
             clock,
             seat,
+        };
+        if present {
+            session.pick_up();
         }
+        session
     }
 
     /// Serves the client until there is a reason to end.
@@ -246,6 +268,9 @@ impl Session {
         match waited {
             Waited::Room(room) => self.room = Some(room?),
             Waited::Subscribed(subscribed) => self.subscribed(subscribed)?,
+            Waited::Unsubscribed(unsubscribed) => self.unsubscribed(unsubscribed)?,
+            Waited::PickedUp(picked_up) => self.picked_up(picked_up),
+            Waited::InVain => return Err(Ending::NotStored),
             Waited::Pace => {}
         }
         Ok(())

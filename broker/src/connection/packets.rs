@@ -148,11 +148,13 @@ pub(super) fn disconnect(code: DisconnectReasonCode, reason: Option<&str>) -> Ma
     })
 }
 
-/// PUBLISH, with a packet id exactly when the quality isn't 0, and with what is left until it runs out, in seconds.
+/// PUBLISH, with a packet id exactly when the quality isn't 0, perhaps `again`, and with what is left until it runs out,
+/// in seconds.
 pub(super) fn publish(
     version: Version,
     letter: &Letter,
     id: Option<u16>,
+    again: bool,
     left_s: Option<u32>,
     naming: Naming,
 ) -> Made {
@@ -166,6 +168,7 @@ pub(super) fn publish(
             .topic_name(if let Naming::Alias(_) = naming { "" } else { &*letter.topic })?
             .qos(qos)
             .retain(letter.retain)
+            .dup(again)
             .packet_id(id)
             .props(properties(letter, left_s, naming)?)
             .payload(&letter.payload[..])
@@ -175,6 +178,7 @@ pub(super) fn publish(
             .topic_name(&*letter.topic)?
             .qos(qos)
             .retain(letter.retain)
+            .dup(again)
             .packet_id(id)
             .payload(&letter.payload[..])
             .build()?

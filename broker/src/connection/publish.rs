@@ -1,7 +1,7 @@
 //! What is done with a publish: checked, given room, handed on with its receipt.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use mqtt_protocol_core::mqtt::connection::Version;
@@ -12,19 +12,19 @@ use tokio::sync::mpsc::OwnedPermit;
 use tokio::time::Instant;
 
 use super::frame::{PublishHead, publish_head};
+use super::onward::{deliver, over, route};
 use super::room::{Place, Room};
 use super::wish::{expires_after, quality, travelling};
 use super::{Session, packets, strict};
-use crate::broker::Hub;
+use crate::delivery::Exchanged;
 use crate::ending::Ending;
 use crate::expiry::Expiry;
 use crate::limits::Limit;
 use crate::meters::Outcome;
-use crate::peer::Peer;
 use crate::receipts::Acknowledgement;
-use crate::router::Message;
+use crate::session::Writes;
 use crate::topics::{self, BadTopic};
-use crate::{Client, Delivery, Event, QoS, Receipt, Refused};
+use crate::{Delivery, QoS, Receipt, Refused};
 
 /// How many packet ids a client may have between PUBLISH and PUBREL, as a multiple of its unacknowledged
 /// publishes.
@@ -56,9 +56,13 @@ impl Session {
             return Ok(false);
         }
         if head.qos == 2 && self.unreleased.contains(&head.packet) {
-            self.pace.spend(&self.hub.config, packet.len(), Instant::now());
-            self.repeat_pubrec(head.packet)?;
-            return Ok(true);
+            if self.is_known(head.packet)? {
+                self.pace.spend(&self.hub.config, packet.len(), Instant::now());
+                return Ok(true);
+            }
+        } else if head.qos == 2 && self.unreleased.len() >= self.unreleased_max() {
+            // Of version 5, where the codec counts only what came on this connection.
+            return Err(Ending::Violation(Code::ReceiveMaximumExceeded));
         }
         self.check_alias(head)?;
         if head.topic.is_empty() && self.aliased.is_none() {
@@ -136,18 +140,35 @@ impl Session {
             return false;
         }
         head.qos < 2
-            || self.unreleased.len() < limit * UNRELEASED_FACTOR
+            || self.unreleased.len() < self.unreleased_max()
             || self.unreleased.contains(&head.packet)
     }
 
-    /// A publish at quality 2 came again before its PUBREL: it isn't delivered again. Its PUBREC is sent again,
-    /// unless it will be sent for the first time when its receipt resolves.
-    fn repeat_pubrec(&mut self, packet: u16) -> Result<(), Ending> {
+    /// How many packet ids the client may have between PUBLISH and PUBREL, over all connections of its session.
+    fn unreleased_max(&self) -> usize {
+        usize::from(self.hub.config.unacknowledged_max.max(1)) * UNRELEASED_FACTOR
+    }
+
+    /// A publish at quality 2 came again before its PUBREL. It isn't delivered again, unless the connection before has
+    /// ended while it wasn't known what became of it. Its PUBREC is sent again, unless it will be sent for the first time
+    /// when its receipt resolves.
+    fn is_known(&mut self, packet: u16) -> Result<bool, Ending> {
         if self.peer.receipts.lock().has_packet(packet) {
-            return Ok(());
+            return Ok(true);
         }
-        let again = Acknowledgement { packet, qos: QoS::ExactlyOnce, answer: Ok(()) };
-        Ok(self.codec.send(packets::acknowledgement(self.codec.version(), self.reasons, &again)?)?)
+        let Some(lasting) = self.lasting.clone() else {
+            let again = Acknowledgement { packet, qos: QoS::ExactlyOnce, answer: Ok(()) };
+            self.codec.send(packets::acknowledgement(self.codec.version(), self.reasons, &again)?)?;
+            return Ok(true);
+        };
+        if lasting.exchange(packet).is_some_and(|exchange| !exchange.delivered) {
+            return Ok(false);
+        }
+        // What it was for is done, but perhaps not yet durable.
+        let receipt = self.receipt(packet, QoS::ExactlyOnce, None);
+        let writes = Writes { waits: true, ..Writes::default() };
+        self.hub.writer.desk().enter(writes, move || receipt.accept());
+        Ok(true)
     }
 
     /// Hands a publish to whoever makes it durable, or to the router, or refuses it.
@@ -158,7 +179,8 @@ impl Session {
         let grants = &self.peer.client.grants;
         let refused = match topics::check_topic(&published.topic, &self.hub.config) {
             Err(BadTopic::Malformed) => return Err(Ending::Violation(Code::TopicNameInvalid)),
-            Err(BadTopic::TooLong) => Some(over(Limit::Topic)),
+            Err(BadTopic::TooLong) => Some(over(Limit::TopicBytes)),
+            Err(BadTopic::TooDeep) => Some(over(Limit::TopicLevels)),
             Err(BadTopic::Reserved) => Some(Refused::NotAuthorized),
             Ok(()) if !grants.may_publish(&published.topic) => Some(Refused::NotAuthorized),
             Ok(()) => None,
@@ -172,7 +194,12 @@ impl Session {
 
     fn refuse(&mut self, published: &Published, why: Refused) {
         self.hub.meters.publish(published.qos, Outcome::Refused);
-        if published.qos > QoS::AtMostOnce {
+        if self.lasting.as_ref().is_some_and(|lasting| lasting.exchange(published.packet).is_some()) {
+            // It came before, and its exchange is known.
+            let exchange = self.exchange_of(published);
+            let receipt = self.receipt(published.packet, published.qos, None);
+            receipt.after(self.hub.this.clone(), Arc::clone(&self.peer.client), None, exchange).refuse(why);
+        } else if published.qos > QoS::AtMostOnce {
             self.peer.answer(published.packet, published.qos, Err(why));
         }
     }
@@ -180,29 +207,63 @@ impl Session {
     /// Sends a publish that may be on its way, with a receipt in line where the client waits for an answer.
     fn send_on(&mut self, published: Published, room: Room) {
         let Room { bytes, place } = room;
-        let receipt = |peer: &Arc<Peer>, bytes| {
-            let number = peer.receipts.lock().open(published.packet, published.qos);
-            Receipt::in_line(Arc::clone(peer), number, bytes)
-        };
+        let exchange = self.exchange_of(&published);
+        let (packet, qos) = (published.packet, published.qos);
+        let client = Arc::clone(&self.peer.client);
         match place {
             Place::Delivery(place) => {
-                let receipt = match published.qos {
-                    QoS::AtMostOnce => Receipt::unanswered(Some(bytes)),
-                    _ => receipt(&self.peer, bytes),
-                };
-                deliver(&self.hub, &self.peer.client, published, place, receipt);
+                let receipt = self.receipt(packet, qos, Some(bytes));
+                if exchange.is_some() || self.is_delivering() {
+                    self.deliver_in_order(published, place, receipt, exchange);
+                } else {
+                    deliver(&self.hub, &client, published, place, receipt, None);
+                }
             }
             Place::Router(place) => {
-                if let Err(why) = keep(&self.hub, &self.peer.client, &published) {
-                    return self.refuse(&published, why);
+                let receipt = || self.receipt(packet, qos, Some(bytes));
+                if let Err(why) = route(&self.hub, &client, &published, place, receipt, exchange.as_ref()) {
+                    self.refuse(&published, why);
                 }
-                let receipt = match published.qos {
-                    QoS::AtMostOnce => Receipt::unanswered(Some(bytes)),
-                    _ => receipt(&self.peer, bytes),
-                };
-                route(&self.hub, &self.peer.client, &published, place, receipt);
             }
         }
+    }
+
+    /// Hands on a publish once its packet id is durable, and all others of this connection behind it.
+    fn deliver_in_order(
+        &self,
+        published: Published,
+        place: OwnedPermit<Delivery>,
+        receipt: Receipt,
+        exchange: Option<Exchanged>,
+    ) {
+        let Some(lasting) = self.lasting.clone() else { return };
+        let desk = self.hub.writer.desk();
+        let mut writes = Writes { waits: true, ..Writes::default() };
+        let exchange = exchange.map(|one| {
+            let key = one.session.begin_exchange(one.packet, false, &mut writes);
+            (one, key)
+        });
+        lasting.delivering.fetch_add(1, Ordering::AcqRel);
+        let (hub, client) = (self.hub.this.clone(), Arc::clone(&self.peer.client));
+        desk.enter(writes, move || {
+            if let Some(hub) = hub.upgrade() {
+                deliver(&hub, &client, published, place, receipt, exchange);
+            }
+            lasting.delivering.fetch_sub(1, Ordering::AcqRel);
+        });
+    }
+
+    /// A receipt in the line of this connection, where the client waits for an answer.
+    fn receipt(&self, packet: u16, qos: QoS, bytes: Option<OwnedSemaphorePermit>) -> Receipt {
+        if qos == QoS::AtMostOnce {
+            return Receipt::unanswered(bytes);
+        }
+        let number = self.peer.receipts.lock().open(packet, qos);
+        Receipt::in_line(Arc::clone(&self.peer), number, bytes)
+    }
+
+    fn exchange_of(&self, published: &Published) -> Option<Exchanged> {
+        self.exchanged(published.packet, published.qos, self.codec.version() == Version::V5_0)
     }
 
     /// The client has PUBREC and lets go of a publish at quality 2.
@@ -214,6 +275,9 @@ impl Session {
         let known = self.unreleased.remove(&packet);
         if self.unreleased.is_empty() {
             self.unreleased.shrink_to_fit();
+        }
+        if self.complete(packet, known) {
+            return Ok(());
         }
         Ok(self.codec.send(packets::pubcomp(self.codec.version(), packet, known)?)?)
     }
@@ -234,62 +298,4 @@ fn topic_alias(bytes: &[u8]) -> Option<u16> {
         rest = rest.get(read..)?;
     }
     None
-}
-
-/// Hands a publish on one of the service's own topics to whoever makes it durable.
-pub(super) fn deliver(
-    hub: &Hub,
-    client: &Arc<Client>,
-    published: Published,
-    place: OwnedPermit<Delivery>,
-    mut receipt: Receipt,
-) {
-    hub.meters.publish(published.qos, Outcome::Delivered);
-    if hub.tree.any(&client.realm, &published.topic) {
-        receipt = receipt.echoed(hub.this.clone(), Arc::clone(client), message(client, &published));
-    }
-    let Published { topic, payload, qos, dup, .. } = published;
-    let event = Event::Publish { topic, payload, qos, dup };
-    place.send(Delivery { client: Arc::clone(client), event, received_at: SystemTime::now(), receipt });
-}
-
-/// Notes what has to outlast a publish on a routed topic: the topic itself, and the message if it is retained.
-pub(super) fn keep(hub: &Hub, client: &Client, published: &Published) -> Result<(), Refused> {
-    if !hub.router.admits_topic(&client.realm, &published.topic) {
-        return Err(over(Limit::RouterTopics));
-    }
-    if published.retain && !hub.retained.keep(&client.realm, &message(client, published)) {
-        return Err(over(Limit::RetainedBytes));
-    }
-    Ok(())
-}
-
-/// The refusal of a publish that is over a limit, counted.
-fn over(limit: Limit) -> Refused {
-    limit.count();
-    Refused::Quota(limit.reason().into())
-}
-
-/// Hands a publish on any other topic to the router.
-pub(super) fn route(
-    hub: &Hub,
-    client: &Client,
-    published: &Published,
-    place: OwnedSemaphorePermit,
-    receipt: Receipt,
-) {
-    hub.meters.publish(published.qos, Outcome::Routed);
-    hub.router.publish(&client.realm, &message(client, published), receipt, place);
-}
-
-fn message(client: &Client, published: &Published) -> Message {
-    Message {
-        topic: Arc::clone(&published.topic),
-        payload: published.payload.clone(),
-        qos: published.qos,
-        retain: published.retain,
-        from: client.connection,
-        properties: published.properties.clone(),
-        expiry: published.expiry,
-    }
 }

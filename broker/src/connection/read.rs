@@ -15,7 +15,7 @@ use mqtt_protocol_core::mqtt::result_code::{DisconnectReasonCode as Code, MqttEr
 use tokio::time::Instant;
 
 use super::frame::{self, BadFrame, Frame, Kind};
-use super::{Session, packets, strict};
+use super::{Session, strict};
 use crate::broker::Hub;
 use crate::ending::Ending;
 use crate::wire::Moved;
@@ -119,20 +119,21 @@ impl Session {
 
     /// Takes a packet other than a PUBLISH.
     fn take(&mut self, packet: &[u8]) -> Result<(), Ending> {
-        let version = self.codec.version();
         match self.codec.receive(packet)? {
             Some(Packet::V3_1_1Pubrel(packet)) => self.release(packet.packet_id()),
             Some(Packet::V5_0Pubrel(packet)) => self.release(packet.packet_id()),
-            Some(Packet::V3_1_1Pubrec(packet)) => {
-                Ok(self.codec.send(packets::pubrel(version, packet.packet_id())?)?)
-            }
+            Some(Packet::V3_1_1Puback(packet)) => self.acknowledged(packet.packet_id()),
+            Some(Packet::V5_0Puback(packet)) => self.acknowledged(packet.packet_id()),
+            Some(Packet::V3_1_1Pubcomp(packet)) => self.acknowledged(packet.packet_id()),
+            Some(Packet::V5_0Pubcomp(packet)) => self.acknowledged(packet.packet_id()),
+            Some(Packet::V3_1_1Pubrec(packet)) => self.received(packet.packet_id()),
             Some(Packet::V5_0Pubrec(packet)) => {
                 // A client that refuses wants to hear no more of it.
                 match packet.reason_code() {
                     None | Some(PubrecReasonCode::Success | PubrecReasonCode::NoMatchingSubscribers) => {
-                        Ok(self.codec.send(packets::pubrel(version, packet.packet_id())?)?)
+                        self.received(packet.packet_id())
                     }
-                    Some(_) => Ok(()),
+                    Some(_) => self.acknowledged(packet.packet_id()),
                 }
             }
             Some(Packet::V3_1_1Subscribe(packet)) => {
@@ -153,7 +154,8 @@ impl Session {
                         // Not after a CONNECT without (MQTT 5, 3.14.2.2.2).
                         return Err(Ending::Violation(Code::ProtocolError));
                     }
-                    self.session_expiry_s = seconds;
+                    self.session_expiry_s = seconds.min(self.hub.config.session_expiry_s_max);
+                    self.seat.set_session_expiry(self.session_expiry_s);
                 }
                 // Anything but a plain goodbye leaves the will in force (MQTT 5, 3.14.2.1).
                 self.goodbye = Some(match packet.reason_code() {
@@ -163,7 +165,7 @@ impl Session {
                 Ok(())
             }
             Some(Packet::V5_0Auth(_)) => Err(MqttError::ProtocolError.into()),
-            // PINGREQ is answered by the codec; PUBACK and PUBCOMP only free a packet id.
+            // PINGREQ is answered by the codec.
             Some(_) | None => Ok(()),
         }
     }

@@ -32,6 +32,12 @@ impl From<Denied> for Rejected {
 }
 
 impl Rejected {
+    /// It is over a limit, and counted.
+    pub(super) fn over(limit: Limit) -> Self {
+        limit.count();
+        Self::Limited(limit)
+    }
+
     /// Puts what the client is told into the output. Gives the word for the log and the counter.
     pub(super) fn tell(self, codec: &mut Codec) -> &'static str {
         let (code, reason) = match self {
@@ -56,7 +62,7 @@ impl Rejected {
 fn limit_code(limit: Limit) -> ConnectReasonCode {
     match limit {
         Limit::Connections => ConnectReasonCode::ServerBusy,
-        Limit::ConnectionsPerAddress => ConnectReasonCode::QuotaExceeded,
+        Limit::ConnectionsPerAddress | Limit::Sessions => ConnectReasonCode::QuotaExceeded,
         _ => ConnectReasonCode::ConnectionRateExceeded,
     }
 }

@@ -30,8 +30,10 @@ pub(super) enum Place {
 impl Session {
     /// May the client publish now without being faster than its rate? If not, that is waited for.
     pub(super) fn keeps_pace(&mut self) -> bool {
-        let Some(ready_at) = self.pace.ready_at(&self.hub.config, Instant::now()) else { return true };
-        Limit::Publishes.count();
+        let Some((ready_at, limit)) = self.pace.ready_at(&self.hub.config, Instant::now()) else {
+            return true;
+        };
+        limit.count();
         self.wait = Some(Box::pin(sleep_until(ready_at).map(|()| Waited::Pace)));
         false
     }

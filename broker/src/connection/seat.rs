@@ -8,6 +8,8 @@ use crate::ending::Ending;
 use crate::outbox::Outbox;
 use crate::peer::Peer;
 use crate::router::Feed;
+use crate::session::Lasting;
+use crate::tree::Subscriber;
 
 /// The place of an admitted connection.
 pub(super) struct Seat {
@@ -15,10 +17,12 @@ pub(super) struct Seat {
     peer: Arc<Peer>,
     /// The connection that this one took over from.
     predecessor: Option<Arc<Peer>>,
-    /// Filters that are in force among the service's own topics.
-    pub(super) own_filters: Vec<Arc<str>>,
-    /// Ways from the router.
-    pub(super) feeds: Vec<Arc<Feed>>,
+    /// The session that it has, if that outlasts it.
+    pub(super) lasting: Option<Arc<Lasting>>,
+    /// Filters that are in force and not those of a session, and not at the router alone.
+    pub(super) filters: Vec<Arc<str>>,
+    /// The way from the router, if any filter needs it.
+    pub(super) feed: Option<Arc<Feed>>,
 }
 
 impl Seat {
@@ -27,19 +31,27 @@ impl Seat {
         if let Some(predecessor) = &predecessor {
             predecessor.end(Ending::TakenOver);
         }
-        Self { hub, peer, predecessor, own_filters: Vec::new(), feeds: Vec::new() }
+        Self { hub, peer, predecessor, lasting: None, filters: Vec::new(), feed: None }
     }
 
     pub(super) fn peer(&self) -> &Arc<Peer> {
         &self.peer
     }
 
-    /// Ends all subscriptions of the connection.
-    pub(super) fn leave_subscriptions(&mut self) {
-        for filter in self.own_filters.drain(..) {
-            self.hub.tree.unsubscribe(&filter, &self.peer);
+    /// For how long its session, if it outlasts it, is kept when it ends, in seconds.
+    pub(super) fn set_session_expiry(&self, seconds: u32) {
+        if let Some(lasting) = &self.lasting {
+            lasting.set_expiry(seconds);
         }
-        for feed in self.feeds.drain(..) {
+    }
+
+    /// Ends all subscriptions that the connection has and no session.
+    pub(super) fn leave_subscriptions(&mut self) {
+        let subscriber = Subscriber::Connection(Arc::clone(&self.peer));
+        for filter in self.filters.drain(..) {
+            self.hub.take_from_trees(&filter, &subscriber);
+        }
+        if let Some(feed) = self.feed.take() {
             self.hub.router.close(&feed);
         }
     }
@@ -63,6 +75,9 @@ impl Seat {
 impl Drop for Seat {
     fn drop(&mut self) {
         self.leave_subscriptions();
+        if let Some(lasting) = self.lasting.take() {
+            self.hub.leave_session(&lasting, &self.peer);
+        }
         // Receipts may keep the peer for as long as an outage lasts.
         *self.peer.outbox.lock() = Outbox::default();
         self.hub.registry.leave(&self.peer);

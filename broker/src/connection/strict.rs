@@ -1,6 +1,6 @@
 //! What the specification demands of packets, and the codec lets pass.
 
-use mqtt_protocol_core::mqtt::packet::Property;
+use mqtt_protocol_core::mqtt::packet::{Property, RetainHandling, SubOpts};
 
 use super::frame::{Kind, publish_head};
 
@@ -38,6 +38,16 @@ pub(super) fn lengths_are_short(kind: Kind, packet: &[u8], header: usize) -> boo
 /// May this stand in a text? U+0000 may not (MQTT 5, 1.5.4; 3.1.1, 1.5.3).
 pub(super) fn is_text(text: &str) -> bool {
     !text.contains('\0')
+}
+
+/// Is this a text that is a filter, good or bad? One without a character isn't (MQTT 5, 4.7.3; 3.1.1, the same).
+pub(super) fn is_filter(text: &str) -> bool {
+    !text.is_empty() && is_text(text)
+}
+
+/// Has a filter in SUBSCRIBE options that 3.1.1 doesn't know? There they are reserved (3.1.1, 3.8.3).
+pub(super) fn has_new_options(options: &SubOpts) -> bool {
+    options.nl() || options.rap() || options.rh() != RetainHandling::SendRetained
 }
 
 /// Is there one among the properties of a publish or a will that no client may send: a subscription identifier (MQTT 5,

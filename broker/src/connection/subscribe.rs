@@ -2,45 +2,38 @@
 
 use std::sync::Arc;
 
+use mqtt_protocol_core::mqtt::connection::Version;
 use mqtt_protocol_core::mqtt::packet::{MqttString, Property, RetainHandling, SubEntry, SubOpts};
 use mqtt_protocol_core::mqtt::result_code::{
     DisconnectReasonCode as Code, MqttError, SubackReasonCode, UnsubackReasonCode,
 };
 use tokio::sync::oneshot;
 
+use super::first::{Asked, what_comes_first};
 use super::wish::quality;
 use super::{Session, Waited, packets, strict};
-use crate::broker::Hub;
+use crate::QoS;
 use crate::ending::Ending;
 use crate::limits::Limit;
 use crate::outbox::Letter;
-use crate::router::Feed;
+use crate::session::Writes;
 use crate::topics::{self, BadTopic, Filter};
-use crate::tree::{Options, Subscription};
-use crate::{Client, Publication, QoS};
+use crate::tree::{Options, Subscriber, Subscription};
 
 /// A filter that is in force.
 pub(super) struct Filtered {
     options: Options,
     /// What it matches: the filter without `$share/group/`.
     pattern: Arc<str>,
-    /// It stands among the service's own topics.
-    own: bool,
-    /// The way from the router, if it reaches routed topics.
-    feed: Option<Arc<Feed>>,
-    shared: bool,
+    /// It is matched by the router as far as it reaches routed topics; else only here.
+    at_router: bool,
 }
 
-/// What must be waited for before a SUBSCRIBE is answered.
-struct Asked {
-    filter: Arc<str>,
-    /// The client wants to see what is there already.
-    wanted: bool,
-    own: bool,
-    /// Retained messages of routed topics may match.
-    retained: bool,
-    /// The router says so when it has the filter.
-    in_force: Option<oneshot::Receiver<()>>,
+impl Filtered {
+    /// A filter of a session that outlasts the connection.
+    pub(super) fn of_session(options: Options, pattern: &str) -> Self {
+        Self { options, pattern: pattern.into(), at_router: false }
+    }
 }
 
 /// Why a filter isn't put in force.
@@ -51,6 +44,9 @@ struct NotGranted {
 
 const NOT_AUTHORIZED: NotGranted =
     NotGranted { code: SubackReasonCode::NotAuthorized, reason: "not allowed to subscribe to this" };
+
+const ENDED: NotGranted =
+    NotGranted { code: SubackReasonCode::UnspecifiedError, reason: "the session has ended" };
 
 /// A filter is over a limit; counted.
 fn over(limit: Limit) -> NotGranted {
@@ -68,6 +64,12 @@ pub(super) struct Subscribed {
     letters: Vec<Letter>,
 }
 
+/// All that an UNSUBACK needs.
+pub(super) struct Unsubscribed {
+    packet: u16,
+    codes: Vec<UnsubackReasonCode>,
+}
+
 impl Session {
     /// Takes a SUBSCRIBE: puts in force what may be, then asks what the client must see first.
     pub(super) fn subscribe(
@@ -77,7 +79,11 @@ impl Session {
         properties: &[Property],
     ) -> Result<(), Ending> {
         let identifier = identifier(properties)?;
-        if !entries.iter().all(|entry| strict::is_text(entry.topic_filter())) {
+        let old = self.codec.version() != Version::V5_0;
+        let malformed = |entry: &SubEntry| {
+            !strict::is_filter(entry.topic_filter()) || old && strict::has_new_options(entry.sub_opts())
+        };
+        if entries.iter().any(malformed) {
             return Err(Ending::Violation(Code::MalformedPacket));
         }
         let shares = |entry: &SubEntry| topics::take_apart(entry.topic_filter()).group.is_some();
@@ -87,8 +93,12 @@ impl Session {
         }
         let (mut codes, mut reason) = (Vec::with_capacity(entries.len()), None);
         let mut asked = Vec::new();
+        let hub = Arc::clone(&self.hub);
+        let desk = hub.writer.desk();
+        let mut writes = Writes::default();
         for entry in entries {
-            match self.put_in_force(&entry.topic_filter().into(), entry.sub_opts(), identifier) {
+            let filter: Arc<str> = entry.topic_filter().into();
+            match self.put_in_force(&filter, entry.sub_opts(), identifier, &mut writes) {
                 Ok(one) => {
                     codes.push(granted(quality(entry.sub_opts().qos())));
                     asked.push(one);
@@ -99,16 +109,20 @@ impl Session {
                 }
             }
         }
-        if !asked.iter().any(|one| one.wanted || one.in_force.is_some()) {
+        let durable = (!writes.list.is_empty()).then(|| desk.enter_waiting(writes));
+        if durable.is_none() && !asked.iter().any(|one| one.wanted || one.in_force.is_some()) {
             return self.subscribed(Subscribed { packet, codes, reason, letters: Vec::new() });
         }
-        let subscriptions =
-            self.filters.values().map(|one| (Arc::clone(&one.pattern), one.options.qos)).collect();
         let letters =
-            what_comes_first(Arc::clone(&self.hub), Arc::clone(&self.peer.client), asked, subscriptions);
+            what_comes_first(Arc::clone(&hub), Arc::clone(&self.peer.client), asked, self.patterns());
         let identifiers: Vec<u32> = identifier.into_iter().collect();
         self.subscribing = true;
         self.wait = Some(Box::pin(async move {
+            if let Some(durable) = durable
+                && durable.await.is_err()
+            {
+                return Waited::InVain;
+            }
             let letters = letters.await.into_iter().map(|one| one.identified(identifiers.clone())).collect();
             Waited::Subscribed(Subscribed { packet, codes, reason, letters })
         }));
@@ -121,13 +135,15 @@ impl Session {
         filter: &Arc<str>,
         options: &SubOpts,
         identifier: Option<u32>,
+        writes: &mut Writes,
     ) -> Result<Asked, NotGranted> {
         let config = &self.hub.config;
         let Filter { pattern, group } = topics::check_filter(filter, config).map_err(|bad| match bad {
             BadTopic::Malformed => {
                 NotGranted { code: SubackReasonCode::TopicFilterInvalid, reason: "no valid filter" }
             }
-            BadTopic::TooLong => over(Limit::Topic),
+            BadTopic::TooLong => over(Limit::TopicBytes),
+            BadTopic::TooDeep => over(Limit::TopicLevels),
             BadTopic::Reserved => NOT_AUTHORIZED,
         })?;
         if !self.peer.client.grants.may_subscribe(pattern) {
@@ -153,58 +169,62 @@ impl Session {
             identifier,
         };
         let pattern: Arc<str> = pattern.into();
-        let (feed, in_force) = if reach.routed {
-            let (feed, in_force) = self.subscribe_routed(filter, &pattern, group, options)?;
-            (Some(feed), Some(in_force))
-        } else {
-            (None, None)
-        };
-        if reach.own {
-            let subscription = Subscription { peer: Arc::clone(&self.peer), options };
-            self.hub.tree.subscribe(filter, subscription);
-            if !self.seat.own_filters.contains(filter) {
-                self.seat.own_filters.push(Arc::clone(filter));
+        // What must miss nothing, and what one of several gets, is matched here.
+        let at_router = reach.routed && !shared && self.lasting.is_none();
+        let in_force = if at_router { Some(self.subscribe_routed(&pattern, options)?) } else { None };
+        if let Some(lasting) = &self.lasting {
+            writes.list.push(lasting.subscribe(filter, options).ok_or(ENDED)?);
+            self.hub.put_in_trees(filter, self.subscriber(), options);
+        } else if shared || reach.own {
+            if at_router {
+                let subscription = Subscription { subscriber: self.subscriber(), options };
+                self.hub.tree.subscribe(filter, subscription);
+            } else {
+                self.hub.put_in_trees(filter, self.subscriber(), options);
+            }
+            if !self.seat.filters.contains(filter) {
+                self.seat.filters.push(Arc::clone(filter));
             }
         }
-        self.filters.insert(Arc::clone(filter), Filtered { options, pattern, own: reach.own, feed, shared });
+        self.filters.insert(Arc::clone(filter), Filtered { options, pattern, at_router });
         let (filter, own, retained) = (Arc::clone(filter), reach.own, reach.routed && !shared);
         Ok(Asked { filter, wanted: wanted && (own || retained), own, retained, in_force })
     }
 
-    /// Shows a filter to the router, over the way that all plain filters share, or one of its own if it is
-    /// shared.
+    /// Who subscribes: the session, if it outlasts the connection.
+    pub(super) fn subscriber(&self) -> Subscriber {
+        match &self.lasting {
+            Some(lasting) => Subscriber::Session(Arc::clone(lasting)),
+            None => Subscriber::Connection(Arc::clone(&self.peer)),
+        }
+    }
+
+    /// What is matched, and at which quality.
+    pub(super) fn patterns(&self) -> Vec<(Arc<str>, QoS)> {
+        self.filters.values().map(|one| (Arc::clone(&one.pattern), one.options.qos)).collect()
+    }
+
+    /// Shows a filter to the router.
     fn subscribe_routed(
         &mut self,
-        filter: &Arc<str>,
         pattern: &Arc<str>,
-        group: Option<&str>,
         options: Options,
-    ) -> Result<(Arc<Feed>, oneshot::Receiver<()>), NotGranted> {
-        let known = match group {
-            Some(_) => self.filters.get(filter),
-            None => self.filters.values().find(|one| one.feed.is_some() && !one.shared),
+    ) -> Result<oneshot::Receiver<()>, NotGranted> {
+        let feed = match &self.seat.feed {
+            Some(feed) => Arc::clone(feed),
+            None => self.hub.router.open(&self.peer).ok_or_else(|| over(Limit::RouterLinks))?,
         };
-        let feed = match known.and_then(|known| known.feed.clone()) {
-            Some(feed) => feed,
-            None => {
-                let feed = self.hub.router.open(&self.peer, group);
-                let feed = feed.ok_or_else(|| over(Limit::RouterLinks))?;
-                self.seat.feeds.push(Arc::clone(&feed));
-                feed
-            }
-        };
-        match self.hub.router.subscribe(&feed, pattern, options) {
-            Some(in_force) => Ok((feed, in_force)),
-            None => {
-                self.close_if_unused(&feed);
-                Err(over(Limit::RouterFilters))
-            }
+        self.seat.feed = Some(Arc::clone(&feed));
+        let in_force = self.hub.router.subscribe(&feed, pattern, options);
+        if in_force.is_none() {
+            self.close_unused_feed();
         }
+        in_force.ok_or_else(|| over(Limit::RouterFilters))
     }
 
     /// Answers a SUBSCRIBE, and queues what comes first right behind the answer.
     pub(super) fn subscribed(&mut self, subscribed: Subscribed) -> Result<(), Ending> {
-        let Subscribed { packet, codes, reason, letters } = subscribed;
+        let Subscribed { packet, codes, reason, mut letters } = subscribed;
         self.subscribing = false;
         let (version, reason) = (self.codec.version(), reason.filter(|_| self.reasons));
         match self.codec.send(packets::suback(version, packet, codes.clone(), reason)?) {
@@ -214,44 +234,77 @@ impl Session {
             }
             sent => sent?,
         }
+        if let Some(lasting) = &self.lasting {
+            // What must not be lost goes the way of all that must not.
+            let desk = self.hub.writer.desk();
+            let mut writes = Writes::default();
+            letters.retain(|letter| {
+                let kept = letter.qos > QoS::AtMostOnce && !letter.latest_only;
+                if kept {
+                    lasting.take(letter.clone(), &self.hub.config, &mut writes);
+                }
+                !kept
+            });
+            desk.enter(writes, || ());
+        }
         self.peer.outbox.lock().push_first(letters);
         Ok(())
     }
 
     /// Takes an UNSUBSCRIBE.
     pub(super) fn unsubscribe(&mut self, packet: u16, filters: &[MqttString]) -> Result<(), Ending> {
-        if !filters.iter().all(|filter| strict::is_text(filter.as_str())) {
+        if !filters.iter().all(|filter| strict::is_filter(filter.as_str())) {
             return Err(Ending::Violation(Code::MalformedPacket));
         }
-        let codes = filters.iter().map(|filter| self.end_filter(filter.as_str())).collect();
+        let hub = Arc::clone(&self.hub);
+        let desk = hub.writer.desk();
+        let mut writes = Writes::default();
+        let codes = filters.iter().map(|filter| self.end_filter(filter.as_str(), &mut writes)).collect();
+        let unsubscribed = Unsubscribed { packet, codes };
+        if writes.list.is_empty() {
+            return self.unsubscribed(unsubscribed);
+        }
+        let durable = desk.enter_waiting(writes);
+        self.wait = Some(Box::pin(async move {
+            match durable.await {
+                Ok(()) => Waited::Unsubscribed(unsubscribed),
+                Err(_) => Waited::InVain,
+            }
+        }));
+        Ok(())
+    }
+
+    /// Answers an UNSUBSCRIBE.
+    pub(super) fn unsubscribed(&mut self, unsubscribed: Unsubscribed) -> Result<(), Ending> {
+        let Unsubscribed { packet, codes } = unsubscribed;
         Ok(self.codec.send(packets::unsuback(self.codec.version(), packet, codes)?)?)
     }
 
-    fn end_filter(&mut self, filter: &str) -> UnsubackReasonCode {
-        let Some(ended) = self.filters.remove(filter) else {
+    fn end_filter(&mut self, filter: &str, writes: &mut Writes) -> UnsubackReasonCode {
+        let Some((filter, ended)) = self.filters.remove_entry(filter) else {
             return UnsubackReasonCode::NoSubscriptionExisted;
         };
-        if ended.own {
-            self.seat.own_filters.retain(|own| **own != *filter);
-            self.hub.tree.unsubscribe(filter, &self.peer);
+        self.seat.filters.retain(|one| *one != filter);
+        self.hub.take_from_trees(&filter, &self.subscriber());
+        if let Some(lasting) = &self.lasting {
+            writes.list.push(lasting.unsubscribe(&filter));
         }
-        if let Some(feed) = ended.feed
-            && !self.close_if_unused(&feed)
+        if ended.at_router
+            && !self.close_unused_feed()
+            && let Some(feed) = &self.seat.feed
         {
-            self.hub.router.unsubscribe(&feed, &ended.pattern);
+            self.hub.router.unsubscribe(feed, &ended.pattern);
         }
         UnsubackReasonCode::Success
     }
 
-    /// Closes a way from the router that no filter uses.
-    fn close_if_unused(&mut self, feed: &Arc<Feed>) -> bool {
-        let uses = |one: &Filtered| one.feed.as_ref().is_some_and(|used| Arc::ptr_eq(used, feed));
-        if self.filters.values().any(uses) {
-            return false;
+    /// Closes the way from the router if no filter uses it.
+    fn close_unused_feed(&mut self) -> bool {
+        let unused = !self.filters.values().any(|one| one.at_router);
+        if unused && let Some(feed) = self.seat.feed.take() {
+            self.hub.router.close(&feed);
         }
-        self.seat.feeds.retain(|one| !Arc::ptr_eq(one, feed));
-        self.hub.router.close(feed);
-        true
+        unused
     }
 }
 
@@ -274,40 +327,4 @@ fn granted(qos: QoS) -> SubackReasonCode {
         QoS::AtLeastOnce => SubackReasonCode::GrantedQos1,
         QoS::ExactlyOnce => SubackReasonCode::GrantedQos2,
     }
-}
-
-/// Waits until all filters are in force, and collects what the client must see first.
-async fn what_comes_first(
-    hub: Arc<Hub>,
-    client: Arc<Client>,
-    asked: Vec<Asked>,
-    subscriptions: Vec<(Arc<str>, QoS)>,
-) -> Vec<Letter> {
-    let mut own: Vec<Arc<str>> = Vec::new();
-    let mut letters: Vec<Letter> = Vec::new();
-    for one in asked {
-        if let Some(in_force) = one.in_force {
-            // If the router is being started again it will know the filter soon.
-            in_force.await.ok();
-        }
-        if one.wanted && one.retained {
-            for message in hub.retained.matching(&client.realm, &one.filter) {
-                letters.push(Letter::routed(&message, QoS::ExactlyOnce, true));
-            }
-        }
-        if one.wanted && one.own {
-            own.push(one.filter);
-        }
-    }
-    if !own.is_empty() {
-        let first: Vec<Publication> = hub.sessions.subscribed(&client, &own).await;
-        letters.extend(first.iter().map(|one| Letter::new(one, QoS::ExactlyOnce, one.retain)));
-    }
-    letters.retain_mut(|letter| {
-        let matching = subscriptions.iter().filter(|(pattern, _)| topics::matches(pattern, &letter.topic));
-        let Some(qos) = matching.map(|(_, qos)| *qos).max() else { return false };
-        letter.qos = letter.qos.min(qos);
-        client.grants.may_receive(&letter.topic)
-    });
-    letters
 }

@@ -30,6 +30,8 @@ pub(super) struct Wish {
     pub(super) starts_anew: bool,
     /// For how long it wants its session kept when the connection ends, in seconds.
     pub(super) session_expiry_s: u32,
+    /// It asked for longer, and is told how long it is.
+    pub(super) session_expiry_is_ours: bool,
     /// How many topic aliases it takes.
     pub(super) topic_aliases: u16,
     /// It wants to authenticate in another way than with a password.
@@ -75,7 +77,9 @@ impl Wish {
             user_name: connect.user_name().map(Into::into),
             password: connect.password().map(Into::into),
             will,
-            session_expiry_s: 0,
+            // Such a session is kept until it is ended (3.1.1, 3.1.2.4).
+            session_expiry_s: if connect.clean_session() { 0 } else { u32::MAX },
+            session_expiry_is_ours: false,
             topic_aliases: 0,
             authentication_method: false,
             reasons: false,
@@ -104,6 +108,7 @@ impl Wish {
             password: connect.password().map(Into::into),
             will,
             session_expiry_s: 0,
+            session_expiry_is_ours: false,
             topic_aliases: 0,
             authentication_method: false,
             reasons: true,
@@ -129,10 +134,22 @@ impl Wish {
         if !self.v5 || range.contains(&asked) {
             return;
         }
-        Limit::KeepAlive.count();
-        self.keep_alive_s =
-            if asked == 0 { *range.end() } else { asked.max(*range.start()).min(*range.end()) };
+        let (limit, ours) = if asked > 0 && asked < *range.start() {
+            (Limit::KeepAliveMin, *range.start())
+        } else {
+            (Limit::KeepAliveMax, *range.end())
+        };
+        limit.count();
+        self.keep_alive_s = ours;
         self.keep_alive_is_ours = true;
+    }
+
+    /// Keeps no session for longer than this, in seconds.
+    pub(super) fn limit_session(&mut self, seconds_max: u32) {
+        if self.session_expiry_s > seconds_max {
+            self.session_expiry_s = seconds_max;
+            self.session_expiry_is_ours = true;
+        }
     }
 }
 

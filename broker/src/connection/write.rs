@@ -11,7 +11,7 @@ use crate::expiry::Expiry;
 use crate::outbox::Letter;
 
 /// Most publishes at quality 1 and 2 that a client is sent before it acknowledges, whatever it asks for.
-pub(super) const WINDOW_MAX: u16 = 100;
+pub(crate) const WINDOW_MAX: u16 = 100;
 /// Letters are turned into bytes until there are this many; the rest stays in the outbox, where it is bounded.
 const OUTPUT_BYTES: usize = 32 * 1024;
 
@@ -42,40 +42,60 @@ impl Session {
         if self.subscribing {
             return Ok(());
         }
-        while self.codec.output.len() < OUTPUT_BYTES {
-            let letter = {
-                let mut outbox = self.peer.outbox.lock();
-                match outbox.peek() {
-                    Some(next) if next.qos > QoS::AtMostOnce && self.codec.in_flight >= self.window => None,
-                    Some(_) => outbox.pop(),
-                    None => None,
-                }
-            };
-            let Some(letter) = letter else { break };
-            let left_s = letter.expiry.map(Expiry::left);
-            if left_s == Some(None) {
-                dropped("expired");
-                continue;
-            }
-            let id = match letter.qos {
-                QoS::AtMostOnce => None,
-                _ => Some(self.codec.take_packet_id()?),
-            };
-            if !self.send_letter(&letter, id, left_s.flatten())? {
-                // Longer than this client takes: it is as if it had been sent (MQTT 5, 3.1.2.11.4).
-                dropped("too large");
-                id.into_iter().for_each(|id| self.codec.return_packet_id(id));
-            }
+        // In turn: neither of the two must keep the other waiting for ever.
+        let mut more = true;
+        while more && self.codec.output.len() < OUTPUT_BYTES {
+            more = self.forward_queued()?;
+            more |= self.forward_letter()?;
         }
         Ok(())
     }
 
-    /// Puts a letter into the output. False when it is longer than the client takes.
-    fn send_letter(&mut self, letter: &Letter, id: Option<u16>, left_s: Option<u32>) -> Result<bool, Ending> {
+    /// Turns the next letter of the outbox into a packet. False when there is none that may leave.
+    fn forward_letter(&mut self) -> Result<bool, Ending> {
+        let letter = {
+            let mut outbox = self.peer.outbox.lock();
+            match outbox.peek() {
+                Some(next) if next.qos > QoS::AtMostOnce && !self.window_is_open() => None,
+                Some(_) => outbox.pop(),
+                None => None,
+            }
+        };
+        let Some(letter) = letter else { return Ok(false) };
+        let left_s = letter.expiry.map(Expiry::left);
+        if left_s == Some(None) {
+            dropped("expired");
+            return Ok(true);
+        }
+        let id = match letter.qos {
+            QoS::AtMostOnce => None,
+            _ => Some(self.codec.take_packet_id(self.lasting.is_some())?),
+        };
+        if !self.send_letter(&letter, id, false, left_s.flatten())? {
+            // Longer than this client takes: it is as if it had been sent (MQTT 5, 3.1.2.11.4).
+            dropped("too large");
+            id.into_iter().for_each(|id| self.codec.return_packet_id(id));
+        }
+        Ok(true)
+    }
+
+    /// May another publish be sent that is to be acknowledged?
+    pub(super) fn window_is_open(&self) -> bool {
+        self.codec.in_flight < self.window
+    }
+
+    /// Puts a letter into the output, perhaps `again`. False when it is longer than the client takes.
+    pub(super) fn send_letter(
+        &mut self,
+        letter: &Letter,
+        id: Option<u16>,
+        again: bool,
+        left_s: Option<u32>,
+    ) -> Result<bool, Ending> {
         let version = self.codec.version();
         let mut naming = self.aliases.naming(&letter.topic);
         loop {
-            match self.codec.send(packets::publish(version, letter, id, left_s, naming)?) {
+            match self.codec.send(packets::publish(version, letter, id, again, left_s, naming)?) {
                 Ok(()) => {
                     self.aliases.sent(&letter.topic, naming);
                     return Ok(true);
@@ -126,6 +146,6 @@ impl Session {
 }
 
 /// Counts a letter that isn't sent, by a reason of a small, fixed set.
-fn dropped(reason: &'static str) {
+pub(super) fn dropped(reason: &'static str) {
     metrics::counter!("statecast_mqtt_dropped_total", "reason" => reason).increment(1);
 }

@@ -2,6 +2,7 @@
 
 use tokio::time::Instant;
 
+use super::Limit;
 use super::rate::Bucket;
 use crate::Config;
 
@@ -15,10 +16,12 @@ struct Buckets {
 }
 
 impl Pace {
-    /// Until when the next publish has to wait; none when it needn't.
-    pub(crate) fn ready_at(&self, config: &Config, now: Instant) -> Option<Instant> {
+    /// Until when the next publish has to wait, and for which limit; none when it needn't.
+    pub(crate) fn ready_at(&self, config: &Config, now: Instant) -> Option<(Instant, Limit)> {
         let Buckets { messages, bytes } = self.0.as_deref()?;
-        messages.ready_at(config.publishes, now).max(bytes.ready_at(config.publish_bytes, now))
+        let messages = messages.ready_at(config.publishes, now).map(|at| (at, Limit::Publishes));
+        let bytes = bytes.ready_at(config.publish_bytes, now).map(|at| (at, Limit::PublishBytes));
+        messages.into_iter().chain(bytes).max_by_key(|(at, _)| *at)
     }
 
     /// A publish of so many bytes went on.
@@ -51,10 +54,14 @@ mod tests {
         assert_eq!(pace.ready_at(&config, start), None);
         pace.spend(&config, 10, start);
         pace.spend(&config, 10, start);
-        assert_eq!(pace.ready_at(&config, start), Some(start + Duration::from_millis(100)));
+        assert_eq!(
+            pace.ready_at(&config, start),
+            Some((start + Duration::from_millis(100), Limit::Publishes))
+        );
         let later = start + Duration::from_secs(10);
         pace.spend(&config, 2_000, later);
-        assert_eq!(pace.ready_at(&config, later), Some(later + Duration::from_millis(1_001)));
+        let ready_at = later + Duration::from_millis(1_001);
+        assert_eq!(pace.ready_at(&config, later), Some((ready_at, Limit::PublishBytes)));
     }
 
     #[test]

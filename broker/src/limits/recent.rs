@@ -29,11 +29,6 @@ impl<K: Hash + Eq + Copy, V> Recent<K, V> {
         let Self { young, old, .. } = self;
         young.entry(key).or_insert_with(|| old.remove(&key).unwrap_or_else(new))
     }
-
-    pub(crate) fn remove(&mut self, key: K) {
-        self.young.remove(&key);
-        self.old.remove(&key);
-    }
 }
 
 #[cfg(test)]
@@ -50,7 +45,5 @@ mod tests {
             assert!(recent.young.len() + recent.old.len() <= 20);
         }
         assert_eq!(recent.get(1), None);
-        recent.remove(0);
-        assert_eq!(recent.get(0), None);
     }
 }

@@ -80,20 +80,10 @@ impl Message {
     }
 }
 
-/// A topic as the router knows it. It begins with a plain letter, whatever the client's begins with, and with
+/// A topic or a filter as the router knows it. It begins with a plain letter, whatever the client's begins with, and with
 /// the realm: `r/realm/topic`.
 pub(super) fn topic(realm: &str, topic: &str) -> String {
     format!("r/{}/{topic}", plain(realm))
-}
-
-/// A filter as the router knows it. The name of a group holds the realm and the filter, since rumqttd would mix
-/// up two filters of one group.
-pub(super) fn filter(realm: &str, group: Option<&str>, pattern: &str) -> String {
-    let filter = topic(realm, pattern);
-    match group {
-        None => filter,
-        Some(group) => format!("$share/{}.{}.{}/{filter}", plain(realm), plain(group), plain(pattern)),
-    }
 }
 
 /// Text as one level of a topic.
@@ -116,6 +106,7 @@ fn plain(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::topics;
     use mqtt_protocol_core::mqtt::packet::{CorrelationData, UserProperty};
     use proptest::prelude::*;
 
@@ -145,15 +136,25 @@ mod tests {
             prop_assert_ne!(topic(&one, &a), topic(&other, &b));
         }
 
+        /// What a client may publish to or subscribe to, in whatever realm, reaches the router as a name that it can
+        /// stand: it slices the first byte off, and takes wildcards and `$` for what they are to it.
+        #[test]
+        fn the_router_is_shown_plain_names_only(realm in any::<String>(), text in any::<String>()) {
+            let config = crate::Config::default();
+            let name = topic(&realm, &text);
+            prop_assert!(name.starts_with("r/"));
+            if topics::check_topic(&text, &config).is_ok() {
+                prop_assert!(!name.contains(['+', '#']));
+            }
+            if let Ok(topics::Filter { group: None, .. }) = topics::check_filter(&text, &config) {
+                let hashes = name.matches('#').count();
+                prop_assert!(hashes == 0 || hashes == 1 && name.ends_with("/#"));
+            }
+        }
+
         #[test]
         fn nothing_foreign_is_opened(name: Vec<u8>, bytes: Vec<u8>) {
             Message::open(&name, bytes.into());
         }
-    }
-
-    #[test]
-    fn groups_hold_their_filter() {
-        assert_eq!(filter("r", Some("g"), "a/#"), "$share/r.g.a%2F%23/r/r/a/#");
-        assert_ne!(filter("r", Some("g"), "a"), filter("r", Some("g"), "b"));
     }
 }

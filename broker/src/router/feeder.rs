@@ -58,7 +58,7 @@ fn deliver(feed: &Feed, copies: &mut Copies, number: u64, message: &Message) {
     for (pattern, options) in &*feed.patterns.lock() {
         if topics::matches(pattern, &message.topic) {
             expected += 1;
-            if options.wants(client, Some(message.from)) {
+            if options.wants(Some(client.connection), Some(message.from)) {
                 matching.add(options);
             }
         }

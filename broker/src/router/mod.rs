@@ -7,7 +7,7 @@
 //! - [`canary`]: starts the router, watches it, starts it again
 //!
 //! rumqttd is kept from what it can't stand (`é/x` as a topic, say, would end its thread): names, filters and link
-//! ids are ours, all sessions are clean, a group's name holds its filter, and the number of distinct topics and
+//! ids are ours, all sessions are clean and nothing is shared, and the number of distinct topics and
 //! filters is bounded, because it forgets neither. Quality of service towards a subscriber, retained messages
 //! and what a v5 publisher adds are not its business: they travel in the envelope.
 
@@ -71,12 +71,10 @@ struct Known {
     filters: HashSet<u64>,
 }
 
-/// Some filters of one connection, and its way from the router. A connection has one for its plain filters, and
-/// one for each shared filter: rumqttd can't end a shared subscription but with its link.
+/// The filters of one connection, and its way from the router.
 pub(crate) struct Feed {
     id: u64,
     peer: Arc<Peer>,
-    group: Option<Box<str>>,
     patterns: Mutex<HashMap<Arc<str>, Options>>,
     /// Nothing more is wanted.
     closed: CancellationToken,
@@ -85,7 +83,7 @@ pub(crate) struct Feed {
 impl Feed {
     /// A filter as the router knows it.
     fn name(&self, pattern: &str) -> String {
-        envelope::filter(&self.peer.client.realm, self.group.as_deref(), pattern)
+        envelope::topic(&self.peer.client.realm, pattern)
     }
 }
 
@@ -132,7 +130,7 @@ impl Router {
     }
 
     /// Opens a way from the router to a connection, with no filters yet. None when there are too many.
-    pub(crate) fn open(&self, peer: &Arc<Peer>, group: Option<&str>) -> Option<Arc<Feed>> {
+    pub(crate) fn open(&self, peer: &Arc<Peer>) -> Option<Arc<Feed>> {
         let mut feeds = self.feeds.lock();
         if feeds.len() >= self.limits.links_max {
             return None;
@@ -141,7 +139,6 @@ impl Router {
         let feed = Arc::new(Feed {
             id,
             peer: Arc::clone(peer),
-            group: group.map(Into::into),
             patterns: Mutex::default(),
             closed: CancellationToken::new(),
         });
@@ -159,7 +156,7 @@ impl Router {
     ) -> Option<oneshot::Receiver<()>> {
         {
             let mut known = self.known.lock();
-            let hash = known.state.hash_one((&feed.peer.client.realm, &feed.group, pattern));
+            let hash = known.state.hash_one((&feed.peer.client.realm, pattern));
             let room = known.filters.len() < self.limits.filters_max;
             let admitted = known.filters.contains(&hash) || room && known.filters.insert(hash);
             if !admitted {
@@ -204,7 +201,7 @@ impl Router {
         known.filters.clear();
         for feed in &feeds {
             for pattern in feed.patterns.lock().keys() {
-                let hash = known.state.hash_one((&feed.peer.client.realm, &feed.group, pattern));
+                let hash = known.state.hash_one((&feed.peer.client.realm, pattern));
                 known.filters.insert(hash);
             }
         }

@@ -6,7 +6,9 @@ use futures::future::BoxFuture;
 
 use super::*;
 use crate::broker::{Broker, Hub};
-use crate::{Access, Admitted, Client, Denied, Grants, Hello, Publication, QoS, Sessions};
+use crate::{
+    Access, Admitted, Batch, Client, Denied, Grants, Hello, Kept, NotWritten, Publication, QoS, Sessions,
+};
 
 struct Nobody;
 
@@ -18,6 +20,12 @@ impl Access for Nobody {
 impl Sessions for Nobody {
     fn subscribed<'a>(&'a self, _: &'a Client, _: &'a [Arc<str>]) -> BoxFuture<'a, Vec<Publication>> {
         Box::pin(async { Vec::new() })
+    }
+    fn load(&self) -> BoxFuture<'_, Result<Kept, NotWritten>> {
+        Box::pin(async { Ok(Kept::default()) })
+    }
+    fn write<'a>(&'a self, _: &'a Batch) -> BoxFuture<'a, Result<(), NotWritten>> {
+        Box::pin(async { Ok(()) })
     }
 }
 impl Grants for Nobody {
@@ -95,7 +103,7 @@ async fn a_dead_router_is_started_again_with_its_filters() {
     let broker = broker().await;
     let hub = broker.hub();
     let peer = peer(1);
-    let feed = hub.router.open(&peer, None).expect("below the limit");
+    let feed = hub.router.open(&peer).expect("below the limit");
     subscribe(hub, &feed, "a/+").await;
     publish(hub, "a/1").await;
     assert_eq!(&*arrives(&peer).await, "a/1");
@@ -117,7 +125,7 @@ async fn names_of_links_are_used_again() {
     let hub = broker.hub();
     for round in 0..20 {
         let peer = peer(round);
-        let feed = hub.router.open(&peer, None).expect("below the limit");
+        let feed = hub.router.open(&peer).expect("below the limit");
         subscribe(hub, &feed, "a/#").await;
         subscribe(hub, &feed, "b").await;
         publish(hub, "a").await;

@@ -1,5 +1,5 @@
 use super::*;
-use crate::Grants;
+use crate::{Client, Grants};
 use proptest::prelude::*;
 
 struct Everything;
@@ -24,7 +24,7 @@ fn subscription(connection: u64, realm: &str, qos: QoS) -> Subscription {
         grants: Arc::new(Everything),
     };
     Subscription {
-        peer: Peer::new(Arc::new(client), 0),
+        subscriber: Subscriber::Connection(Peer::new(Arc::new(client), 0)),
         options: Options { qos, no_local: false, keep_retain: false, identifier: None },
     }
 }
@@ -32,7 +32,7 @@ fn subscription(connection: u64, realm: &str, qos: QoS) -> Subscription {
 fn found(tree: &Tree, realm: &str, topic: &str) -> Vec<(u64, QoS)> {
     let mut found = Vec::new();
     tree.matching(realm, topic, None, |one| {
-        found.push((one.peer.client.connection, one.qos));
+        found.push((one.subscriber.id().1, one.qos));
         true
     });
     found
@@ -51,10 +51,10 @@ fn one_message_for_each_connection_at_its_highest_quality() {
     tree.subscribe("a/b", subscription(2, "other", QoS::AtMostOnce));
     assert_eq!(found(&tree, "r", "a/b"), [(1, QoS::AtLeastOnce)]);
     assert_eq!(found(&tree, "r", "a"), [(1, QoS::AtLeastOnce)]);
-    tree.unsubscribe("a/#", &one.peer);
+    tree.unsubscribe("a/#", &one.subscriber);
     assert_eq!(found(&tree, "r", "a/b"), [(1, QoS::AtMostOnce)]);
-    tree.unsubscribe("a/b", &one.peer);
-    tree.unsubscribe("#", &one.peer);
+    tree.unsubscribe("a/b", &one.subscriber);
+    tree.unsubscribe("#", &one.subscriber);
     assert_eq!(found(&tree, "r", "a/b"), []);
     assert!(!tree.0.read().contains_key("r"), "nothing is left of a realm without subscriptions");
 }
@@ -72,14 +72,14 @@ fn of_each_group_one_member_in_turn() {
     // Who doesn't take it leaves it to the next.
     let mut asked = Vec::new();
     tree.matching("r", "a/b", None, |one| {
-        asked.push(one.peer.client.connection);
+        asked.push(one.subscriber.id().1);
         false
     });
     assert_eq!(asked, [2, 1, 1]);
-    tree.unsubscribe("$share/g/a/#", &one.peer);
+    tree.unsubscribe("$share/g/a/#", &one.subscriber);
     assert_eq!([told(), told()], [[2, 1], [2, 1]]);
-    tree.unsubscribe("$share/g/a/#", &two.peer);
-    tree.unsubscribe("$share/other/a/#", &one.peer);
+    tree.unsubscribe("$share/g/a/#", &two.subscriber);
+    tree.unsubscribe("$share/other/a/#", &one.subscriber);
     assert!(tree.0.read().is_empty());
 }
 
@@ -105,7 +105,7 @@ proptest! {
         found.sort_unstable();
         prop_assert_eq!(found, expected);
         for (pattern, one) in all {
-            tree.unsubscribe(pattern, &one.peer);
+            tree.unsubscribe(pattern, &one.subscriber);
         }
         prop_assert!(tree.0.read().is_empty());
     }

@@ -10,7 +10,7 @@ async fn a_stream_from_elsewhere_is_served_like_a_socket() {
     let mut door = Door::open(config()).await;
     // So narrow that no packet passes at once, either way.
     let (ours, theirs) = tokio::io::duplex(7);
-    door.broker.accept(theirs, "192.0.2.1:1".parse().unwrap(), None);
+    door.adopt(theirs, "192.0.2.1:1");
     let mut raw = Raw::over(ours);
     raw.connect(Connect { name: "d", id: "d", v5: true, ..Connect::default() }).await;
     assert_eq!(door.presence().await, "d connected");
@@ -31,21 +31,19 @@ async fn a_stream_from_elsewhere_is_served_like_a_socket() {
 
 #[tokio::test]
 async fn an_orderly_stop_waits_until_all_has_left() {
-    let door = Door::open(config()).await;
+    let mut door = Door::open(config()).await;
     let (ours, theirs) = tokio::io::duplex(7);
-    door.broker.accept(theirs, "192.0.2.1:1".parse().unwrap(), None);
+    door.adopt(theirs, "192.0.2.1:1");
     let mut raw = Raw::over(ours);
     raw.connect(Connect { name: "d", id: "d", v5: true, ..Connect::default() }).await;
-    let broker = door.accept_all();
-    let stopping = tokio::spawn({
-        let broker = broker.clone();
-        async move { broker.stop(PATIENCE).await }
-    });
+    door.accept_all();
+    let broker = door.broker.clone();
+    let stopping = tokio::spawn(async move { broker.stop(PATIENCE).await });
     raw.ended(Some(0x8B)).await;
     soon("the stop", stopping).await.unwrap();
     // Nobody is served after that.
     let (mut ours, theirs) = tokio::io::duplex(64);
-    broker.accept(theirs, "192.0.2.1:2".parse().unwrap(), None);
+    door.adopt(theirs, "192.0.2.1:2");
     ours.write_all(&connect_packet(&Connect::default())).await.ok();
     let mut rest = Vec::new();
     soon("the end", ours.read_to_end(&mut rest)).await.unwrap();

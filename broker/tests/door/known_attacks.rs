@@ -36,8 +36,9 @@ async fn cve_2023_28366_the_same_packet_id_at_quality_2_over_and_over() {
 #[tokio::test]
 async fn cve_2023_3592_a_will_with_an_invalid_property() {
     let door = Door::open(config()).await;
-    for will_properties in [&[0x23, 0, 1][..], &[0x01, 2], &[0x18, 0, 0, 0, 1, 0x18, 0, 0, 0, 1], &[0x7F, 0]]
-    {
+    let twice = [0x18, 0, 0, 0, 1, 0x18, 0, 0, 0, 1];
+    let response_to_all = [8, 0, 3, b'a', b'/', b'#'];
+    for will_properties in [&[0x23, 0, 1][..], &[0x01, 2], &twice, &[0x7F, 0], &[0x0B, 1], &response_to_all] {
         let mut client = Raw::new(&door.broker).await;
         let will = Some(("a", "x", 0));
         let connack =
@@ -163,9 +164,9 @@ async fn rumqttd_killer_1_a_topic_or_will_that_begins_beyond_ascii() {
 async fn rumqttd_killer_2_the_only_member_of_a_group_goes_with_a_message_unacknowledged() {
     let door = Door::open(config()).await;
     let mut publisher = door.client("p").await;
-    for _ in 0..5 {
+    for id in ["a", "b", "c", "d", "e"] {
         let mut member = Raw::new(&door.broker).await;
-        member.connect(Connect { clean: false, ..Connect::default() }).await;
+        member.connect(Connect { id, clean: false, ..Connect::default() }).await;
         member.subscribe(&[("$share/g/jobs", 1)]).await;
         publisher.publish("jobs", "x", 1, 1).await;
         assert_eq!(publisher.ack(PUBACK).await, 1);

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, unreachable_pub, missing_docs)]
 
 mod support;
+mod memory;
 mod connecting;
 mod accepted;
 mod tls;
@@ -12,9 +13,13 @@ mod waiting;
 mod version5;
 mod wills;
 mod sharing;
+mod sessions;
+mod exactly_once;
 mod exchanges;
 mod once;
 mod misbehaving;
+mod limits;
+mod hostile;
 mod malformed;
 mod known_attacks;
 mod corpus;

@@ -81,11 +81,17 @@ async fn payloads_that_are_not_what_they_must_be() {
             ("SUBSCRIBE with id 0", with_id(0x82, 0, v5, &[&text("a")[..], &[0]].concat())),
             ("quality 3", with_id(0x82, 1, v5, &[&text("a")[..], &[3]].concat())),
             ("reserved options", with_id(0x82, 1, v5, &[&text("a")[..], &[0xC0]].concat())),
+            ("an empty filter", with_id(0x82, 1, v5, &[&text("")[..], &[0]].concat())),
+            ("an empty filter to end", with_id(0xA2, 1, v5, &text(""))),
             ("UNSUBSCRIBE of nothing", with_id(0xA2, 1, v5, &[])),
             ("UNSUBSCRIBE with id 0", with_id(0xA2, 0, v5, &text("a"))),
         ] {
             ends(&door, v5, &bytes, about).await;
         }
+    }
+    for options in [0x04, 0x08, 0x10, 0x20] {
+        let filter = [&text("a")[..], &[options]].concat();
+        ends(&door, false, &with_id(0x82, 1, false, &filter), "options of version 5").await;
     }
     ends(&door, true, &with_id(0x82, 1, true, &[&text("a")[..], &[0x30]].concat()), "retain handling 3")
         .await;

@@ -2,21 +2,24 @@
 
 use std::collections::VecDeque;
 use std::future::Future;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use statecast_broker::{
-    Access, Admitted, Broker, CertificateName, Client, Config, Delivery, Denied, Event, Grants, Hello,
-    Publication, QoS, Receipt, Sessions,
+    Access, Admitted, Batch, Broker, CertificateName, Client, Config, Delivery, Denied, Event, Grants, Held,
+    Hello, Kept, NotWritten, Publication, QoS, Receipt, Sessions,
 };
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc;
+
+use crate::memory::Memory;
 
 /// No step of a test takes longer.
 pub const PATIENCE: Duration = Duration::from_secs(10);
@@ -36,7 +39,12 @@ pub async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     .await;
 }
 
-/// A broker and what comes out of it.
+/// Where all brokers run: apart from the tests, so that one that ends can wait for its broker.
+static BROKERS: LazyLock<Runtime> =
+    LazyLock::new(|| Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap());
+
+/// A broker and what comes out of it. When a test closes it, its clients are gone, and then nothing of them may be
+/// left but the sessions that they asked for.
 pub struct Door {
     pub broker: Broker,
     pub deliveries: mpsc::Receiver<Delivery>,
@@ -53,11 +61,15 @@ pub struct House {
     pub certificate: Mutex<Option<CertificateName>>,
     /// Nobody may be sent anything any more.
     pub revoked: Arc<AtomicBool>,
+    /// Filters with this in them are nobody's any more.
+    pub closed: Arc<Mutex<Option<String>>>,
+    /// What outlives connections, and brokers.
+    pub memory: Arc<Memory>,
     /// Answers to `subscribed` wait for this to be released.
     pub slow: tokio::sync::Mutex<()>,
 }
 
-struct Most(Arc<AtomicBool>);
+struct Most(Arc<AtomicBool>, Arc<Mutex<Option<String>>>);
 
 impl Grants for Most {
     fn may_publish(&self, topic: &str) -> bool {
@@ -66,6 +78,7 @@ impl Grants for Most {
     }
     fn may_subscribe(&self, filter: &str) -> bool {
         !filter.contains("forbidden")
+            && !self.1.lock().as_ref().is_some_and(|closed| filter.contains(&**closed))
     }
     fn may_receive(&self, topic: &str) -> bool {
         !topic.contains("secret") && !self.0.load(Ordering::Relaxed)
@@ -88,7 +101,7 @@ impl Access for House {
                 _ => Ok(Admitted {
                     realm: realm.into(),
                     name: name.into(),
-                    grants: Arc::new(Most(self.revoked.clone())),
+                    grants: Arc::new(Most(self.revoked.clone(), self.closed.clone())),
                 }),
             }
         }
@@ -105,6 +118,14 @@ impl Sessions for House {
         }
         .boxed()
     }
+
+    fn load(&self) -> BoxFuture<'_, Result<Kept, NotWritten>> {
+        async { Ok(self.memory.kept()) }.boxed()
+    }
+
+    fn write<'a>(&'a self, batch: &'a Batch) -> BoxFuture<'a, Result<(), NotWritten>> {
+        async { self.memory.write(batch) }.boxed()
+    }
 }
 
 /// The configuration of most tests: `devices/` and `changes/` are own topics.
@@ -118,9 +139,19 @@ impl Door {
     }
 
     pub async fn with_channel(config: Config, capacity: usize) -> Self {
+        Self::on(config, capacity, House::default()).await
+    }
+
+    /// A broker on what another one has kept, as after a crash.
+    pub async fn again(config: Config, memory: &Arc<Memory>) -> Self {
+        Self::on(config, 1000, House { memory: memory.clone(), ..House::default() }).await
+    }
+
+    async fn on(config: Config, capacity: usize, house: House) -> Self {
         let (sender, deliveries) = mpsc::channel(capacity);
-        let house = Arc::new(House::default());
-        let broker = Broker::start(config, house.clone(), house.clone(), sender).await.unwrap();
+        let house = Arc::new(house);
+        let started = BROKERS.spawn(Broker::start(config, house.clone(), house.clone(), sender));
+        let broker = started.await.unwrap().unwrap();
         Self { broker, deliveries, house }
     }
 
@@ -152,14 +183,42 @@ impl Door {
     }
 
     /// Accepts everything from now on.
-    pub fn accept_all(self) -> Broker {
-        let Self { broker, mut deliveries, .. } = self;
-        tokio::spawn(async move {
+    pub fn accept_all(&mut self) {
+        let (_, none) = mpsc::channel(1);
+        let mut deliveries = std::mem::replace(&mut self.deliveries, none);
+        BROKERS.spawn(async move {
             while let Some(delivery) = deliveries.recv().await {
                 delivery.receipt.accept();
             }
         });
-        broker
+    }
+
+    /// Hands a stream to the broker that somebody else accepted from this address.
+    pub fn adopt(&self, stream: impl Duplex + 'static, address: &str) {
+        let _brokers = BROKERS.enter();
+        self.broker.accept(stream, address.parse().unwrap(), None);
+    }
+
+    /// A client from this address, with nothing said yet.
+    pub fn from(&self, address: &str) -> Raw {
+        let (ours, theirs) = tokio::io::duplex(4096);
+        self.adopt(theirs, address);
+        Raw::over(ours)
+    }
+
+    fn wait_until_nothing_is_left(&mut self) {
+        let begun = Instant::now();
+        loop {
+            while self.deliveries.try_recv().is_ok() {}
+            let held = self.broker.held();
+            let Held { sessions, subscriptions, queued_bytes, .. } = held;
+            let kept = Held { sessions, subscriptions, queued_bytes, ..Held::default() };
+            if held == if sessions > 0 { kept } else { Held::default() } {
+                return;
+            }
+            assert!(begun.elapsed() < PATIENCE, "the clients are gone, and left {held:?}");
+            std::thread::sleep(Duration::from_millis(2));
+        }
     }
 
     /// A client of this broker, connected as 3.1.1 with this user name and client id.
@@ -174,6 +233,20 @@ impl Door {
         let mut raw = Raw::new(&self.broker).await;
         raw.connect(Connect { name, id: name, v5: true, ..Connect::default() }).await;
         raw
+    }
+}
+
+impl Drop for Door {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
+        self.deliveries.close();
+        if !self.house.memory.has_crashed() {
+            self.wait_until_nothing_is_left();
+        }
+        let broker = self.broker.clone();
+        BROKERS.spawn(async move { broker.stop(Duration::from_secs(1)).await });
     }
 }
 

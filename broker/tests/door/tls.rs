@@ -166,25 +166,32 @@ async fn a_certificate_says_who_it_is() {
 }
 
 #[tokio::test]
-async fn half_open_handshakes_keep_nobody_waiting() {
+async fn half_open_handshakes_and_silent_connections_keep_nobody_waiting() {
+    const EACH: usize = 1_000;
     let authority = Authority::new();
     let files = Files::new(&authority.sign(None, &["localhost"]), &authority);
-    let door = Door::open(files.config(false)).await;
-    let address = door.broker.tls_address().unwrap();
-    let mut idle = Vec::new();
-    for _ in 0..200 {
-        idle.push(TcpStream::connect(address).await.unwrap());
+    let config = Config { connect_timeout: Duration::from_secs(3), ..files.config(false) };
+    let door = Door::open(config).await;
+    let mut silent = Vec::new();
+    for address in [door.broker.tls_address().unwrap(), door.broker.address()] {
+        for _ in 0..EACH {
+            silent.push(TcpStream::connect(address).await.unwrap());
+        }
     }
+    let begun = Instant::now();
+    let mut plain = door.client("plain").await;
+    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
     let begun = Instant::now();
     let mut raw = Raw::over(dial(&door.broker, &authority, None, &BOTH).await.unwrap());
     raw.connect(Connect::default()).await;
     assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
-    for mut stream in idle {
+    for mut stream in silent {
         let mut rest = Vec::new();
         soon("the deadline", stream.read_to_end(&mut rest)).await.ok();
         assert!(rest.is_empty());
     }
     raw.nothing_came().await;
+    plain.nothing_came().await;
 }
 
 #[tokio::test]

@@ -165,10 +165,9 @@ async fn a_stop_ends_at_its_deadline() {
 async fn takeovers_in_a_row_leave_one_owner() {
     let mut door = Door::open(config()).await;
     let mut clients = Vec::new();
-    for number in 0..20 {
+    for _ in 0..20 {
         let mut raw = Raw::new(&door.broker).await;
-        let name = number.to_string();
-        raw.send(&connect_packet(&Connect { id: "same", name: &name, ..Connect::default() })).await;
+        raw.send(&connect_packet(&Connect { id: "same", ..Connect::default() })).await;
         clients.push(raw);
     }
     let mut online = None;

@@ -27,10 +27,11 @@ pub fn topic(tenant: &TenantId, topic: &str) -> Result<(DeviceKey, Channel), Str
 /// `Refusal` when it can never be applied.
 pub fn message(key: &DeviceKey, message: &Message, limits: &Limits) -> Result<Report, Refusal> {
     let Message { channel, payload, received_at, .. } = message;
-    match channel {
+    let report = match channel {
         Channel::State => Report::from_state_payload(key.clone(), payload, *received_at, limits),
         Channel::Rejected => Report::from_rejected_payload(key.clone(), payload, *received_at, limits),
-    }
+    }?;
+    Ok(Report { message: report.message.or(message.message), ..report })
 }
 
 #[cfg(test)]

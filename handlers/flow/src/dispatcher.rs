@@ -96,6 +96,7 @@ mod tests {
             channel: Channel::State,
             topic: "devices/a/state".into(),
             payload: vec![b'x'; payload_bytes].into(),
+            message: None,
             received_at: Timestamp::from_micros(0),
         };
         Request { ask: Ask::Message(message), answer: Answer::Nobody }

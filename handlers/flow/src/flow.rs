@@ -7,7 +7,7 @@ use bytes::Bytes;
 use metrics::counter;
 use statecast_broker::{Client, Delivery, Event, Receipt, Refused};
 use statecast_state::document::Limits;
-use statecast_state::{Body, DeviceKey, Position, Presence, Refusal, Report, TenantId, Timestamp};
+use statecast_state::{Body, DeviceKey, MessageId, Position, Presence, Refusal, Report, TenantId, Timestamp};
 use statecast_store::{DeadLetter, Owner, Store};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -191,8 +191,9 @@ impl Flow {
                     }
                 }
             }
-            Event::Publish { topic, payload, .. } => {
-                self.publish(&client, topic, payload, received_at, receipt);
+            Event::Publish { topic, payload, exchange, .. } => {
+                let message = exchange.map(MessageId);
+                self.publish(&client, topic, payload, message, received_at, receipt);
             }
         }
     }
@@ -208,6 +209,7 @@ impl Flow {
         client: &Client,
         topic: Arc<str>,
         payload: Bytes,
+        message: Option<MessageId>,
         received_at: Timestamp,
         receipt: Receipt,
     ) {
@@ -217,7 +219,7 @@ impl Flow {
         };
         match decode::topic(&tenant, &topic) {
             Ok((key, channel)) => {
-                let message = Message { channel, topic, payload, received_at };
+                let message = Message { channel, topic, payload, message, received_at };
                 self.post(key, Request { ask: Ask::Message(message), answer: Answer::Device(receipt) });
             }
             Err(reason) => {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use statecast_broker::{Receipt, Refused};
-use statecast_state::{Position, Refusal, Report, Timestamp, Twin};
+use statecast_state::{MessageId, Position, Refusal, Report, Timestamp, Twin};
 use tokio::sync::oneshot;
 
 /// One thing to be done to one twin. It stays in the mailbox of its device until it is done.
@@ -42,6 +42,8 @@ pub struct Message {
     pub topic: Arc<str>,
     /// The payload.
     pub payload: Bytes,
+    /// The idempotency key that it was delivered with, for one that has none in its payload.
+    pub message: Option<MessageId>,
     /// When its last byte was read.
     pub received_at: Timestamp,
 }

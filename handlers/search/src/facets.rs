@@ -1,4 +1,5 @@
-//! Facets: how many of the devices that match have each value of a property.
+//! Facets: how many of the devices that match have each value of a property, and what the values of other fields come
+//! to in these devices.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -7,94 +8,140 @@ use statecast_state::query::Field;
 use tantivy::{DocId, SegmentReader};
 
 use crate::order::{FieldColumns, Value};
+use crate::statistics::Statistics;
+use crate::values::{Room, SegmentValues, Texts, Values};
 
 /// Most facets in one search.
-pub const FACETS_MAX: usize = 16;
+pub const FACETS_MAX: usize = 8;
 /// Most values of one facet in an answer.
 pub const FACET_VALUES_MAX: usize = 50;
+/// Most fields whose statistics are told for each value.
+pub const FACET_STATISTICS_MAX: usize = 4;
 
 /// The values of one property.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FacetCounts {
     /// Which property.
     pub field: Field,
-    /// The most frequent values, at most [`FACET_VALUES_MAX`], the most frequent first: a number, a bool, or
-    /// the first 128 bytes of a string in lower case; and how many devices have it, alone or in an array.
-    pub values: Vec<(serde_json::Value, usize)>,
+    /// The most frequent values, at most [`FACET_VALUES_MAX`], the most frequent first.
+    pub values: Vec<FacetValue>,
     /// How many more values there are.
     pub more: usize,
+}
+
+/// One value of a property.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FacetValue {
+    /// A number, a bool, or the first 128 bytes of a string in lower case.
+    pub value: serde_json::Value,
+    /// How many devices have it, alone or in an array.
+    pub count: usize,
+    /// What the fields that were asked for come to in these devices.
+    pub stats: Vec<Statistics>,
 }
 
 /// Counts over all segments.
 pub(crate) struct Facets<'a> {
     fields: &'a [Field],
+    stats: &'a [Field],
     /// For each field, by value.
-    counts: Vec<HashMap<Value, usize>>,
+    found: Vec<HashMap<Value, Found>>,
+}
+
+/// The devices that have a value.
+#[derive(Default)]
+struct Found {
+    count: usize,
+    /// Their values of the fields of which statistics are wanted.
+    values: Vec<Values>,
 }
 
 /// Counts within one segment, by kind and number of the value.
 pub(crate) struct SegmentFacets {
-    fields: Vec<FieldCounts>,
+    fields: Vec<(FieldColumns, SegmentCounts)>,
+    stats: Vec<FieldColumns>,
     seen: Vec<(u8, u64)>,
 }
 
-/// The columns of one field, and how many documents have each value of them.
-struct FieldCounts {
-    columns: FieldColumns,
-    counts: HashMap<(u8, u64), usize>,
+type SegmentCounts = HashMap<(u8, u64), SegmentFound>;
+
+#[derive(Default)]
+struct SegmentFound {
+    count: usize,
+    values: Vec<SegmentValues>,
 }
 
 impl<'a> Facets<'a> {
-    pub(crate) fn new(fields: &'a [Field]) -> Self {
-        Self { fields, counts: fields.iter().map(|_| HashMap::new()).collect() }
+    pub(crate) fn new(fields: &'a [Field], stats: &'a [Field]) -> Self {
+        // Without a facet there is nothing to tell them for.
+        let stats = if fields.is_empty() { &[] } else { stats };
+        Self { fields, stats, found: fields.iter().map(|_| HashMap::new()).collect() }
     }
 
     pub(crate) fn segment(&self, reader: &SegmentReader) -> tantivy::Result<SegmentFacets> {
-        let open =
-            |field| Ok(FieldCounts { columns: FieldColumns::open(reader, field)?, counts: HashMap::new() });
-        let fields = self.fields.iter().map(open).collect::<tantivy::Result<_>>()?;
-        Ok(SegmentFacets { fields, seen: Vec::new() })
+        let open = |field| FieldColumns::open(reader, field);
+        let fields = self.fields.iter().map(|field| Ok((open(field)?, SegmentCounts::new())));
+        Ok(SegmentFacets {
+            fields: fields.collect::<tantivy::Result<_>>()?,
+            stats: self.stats.iter().map(open).collect::<tantivy::Result<_>>()?,
+            seen: Vec::new(),
+        })
     }
 
     pub(crate) fn add(&mut self, segment: SegmentFacets) -> tantivy::Result<()> {
-        for (total, FieldCounts { columns, counts }) in self.counts.iter_mut().zip(segment.fields) {
-            for ((kind, number), count) in counts {
-                *total.entry(columns.value(kind, number)?).or_default() += count;
+        for (total, (columns, found)) in self.found.iter_mut().zip(segment.fields) {
+            for ((kind, number), found) in found {
+                let total = total.entry(columns.value(kind, number)?).or_default();
+                total.count += found.count;
+                total.values.resize_with(self.stats.len(), Values::default);
+                for ((total, columns), values) in
+                    total.values.iter_mut().zip(&segment.stats).zip(found.values)
+                {
+                    total.append(values.finish(columns, Texts::Distinct)?);
+                }
             }
         }
         Ok(())
     }
 
     pub(crate) fn finish(self) -> Vec<FacetCounts> {
-        self.fields
-            .iter()
-            .zip(self.counts)
-            .map(|(field, counts)| most_frequent(field.clone(), counts))
-            .collect()
+        let fields = self.fields.iter().zip(self.found);
+        fields.map(|(field, found)| most_frequent(field.clone(), found)).collect()
     }
 }
 
-fn most_frequent(field: Field, counts: HashMap<Value, usize>) -> FacetCounts {
-    let mut values: Vec<_> = counts.into_iter().collect();
+fn most_frequent(field: Field, found: HashMap<Value, Found>) -> FacetCounts {
+    let mut values: Vec<_> = found.into_iter().collect();
     values.sort_unstable_by(|(left, more), (right, less)| {
-        Reverse(more).cmp(&Reverse(less)).then_with(|| left.compare(right, false))
+        Reverse(more.count).cmp(&Reverse(less.count)).then_with(|| left.compare(right, false))
     });
     let more = values.len().saturating_sub(FACET_VALUES_MAX);
     values.truncate(FACET_VALUES_MAX);
-    let values = values.into_iter().map(|(value, count)| (value.to_json(), count)).collect();
-    FacetCounts { field, values, more }
+    let values = values.into_iter().map(|(value, found)| FacetValue {
+        value: value.to_json(),
+        count: found.count,
+        stats: found.values.into_iter().map(Statistics::of).collect(),
+    });
+    FacetCounts { field, values: values.collect(), more }
 }
 
 impl SegmentFacets {
-    pub(crate) fn count(&mut self, doc: DocId) {
-        for FieldCounts { columns, counts } in &mut self.fields {
+    pub(crate) fn count(&mut self, doc: DocId, room: &mut Room) {
+        for (columns, found) in &mut self.fields {
             // A value that stands in an array twice is still one device.
             self.seen.clear();
-            self.seen.extend(columns.each(doc));
-            self.seen.sort_unstable();
-            self.seen.dedup();
+            columns.each(doc, |value| self.seen.push(value));
+            if self.seen.len() > 1 {
+                self.seen.sort_unstable();
+                self.seen.dedup();
+            }
             for value in &self.seen {
-                *counts.entry(*value).or_default() += 1;
+                let found = found.entry(*value).or_default();
+                found.count += 1;
+                found.values.resize_with(self.stats.len(), SegmentValues::default);
+                for (columns, values) in self.stats.iter().zip(&mut found.values) {
+                    values.add(columns, doc, room);
+                }
             }
         }
     }

@@ -28,9 +28,29 @@ impl Scope {
         Self { tenant: tenant.clone() }
     }
 
+    /// The tenant, as each of its documents has it.
+    pub(crate) fn tenant(&self) -> &[u8] {
+        self.tenant.as_str().as_bytes()
+    }
+
     /// The property exists.
     pub(crate) fn exists(&self, name: &str) -> Vec<u8> {
         self.fact(b'e', name)
+    }
+
+    /// What the terms begin with that say of a property that it exists; its name follows.
+    pub(crate) fn names(&self) -> Vec<u8> {
+        self.fact(b'e', "")
+    }
+
+    /// What the terms of all numbers of a property begin with; 8 bytes follow, those of a double.
+    pub(crate) fn numbers(&self, name: &str) -> Vec<u8> {
+        self.values(b'n', name, b"")
+    }
+
+    /// What the terms of a property that is false or true begin with.
+    pub(crate) fn booleans(&self, name: &str) -> Vec<u8> {
+        self.values(b'b', name, b"")
     }
 
     /// What the terms of all strings of a property begin with.

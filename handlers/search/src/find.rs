@@ -1,19 +1,52 @@
-//! Answers a query: how many match, the first of them in order, and counts of their values.
+//! Answers a query: how many match, the first of them in order, and counts of their values: all from one look at the
+//! index, in one pass over what matches.
 
 use std::collections::BinaryHeap;
 
 use statecast_state::query::sort::SORT_KEYS_MAX;
-use statecast_state::query::{Field, Query, SortKey};
+use statecast_state::query::{By, Field, Histogram, Query, SortKey};
 use statecast_state::{DeviceId, Position, TenantId, Timestamp};
 use tantivy::query::EnableScoring;
-use tantivy::{DocId, SegmentReader};
 
-use crate::facets::{FACETS_MAX, FacetCounts, Facets};
+use crate::facets::{FACET_STATISTICS_MAX, FACETS_MAX, FacetCounts, Facets};
+use crate::facts::Scope;
+use crate::figures::Figures;
+use crate::generation::View;
+use crate::histogram::{HISTOGRAMS_MAX, HistogramCounts};
 use crate::order::{Global, Local, SegmentOrder};
+use crate::postings::is_alive;
+use crate::relevance::Relevance;
+use crate::statistics::{STATISTICS_MAX, Statistics};
+use crate::values::Room;
 use crate::{Search, SearchError, cursor, translate};
 
 /// Most devices in one answer.
-pub const LIMIT_MAX: usize = 1_000;
+pub const LIMIT_MAX: usize = 4_000;
+
+/// What is asked of the index.
+#[derive(Debug, Clone, Copy)]
+pub struct Question<'a> {
+    /// Whose devices.
+    pub tenant: &'a TenantId,
+    /// Which of them.
+    pub query: &'a Query,
+    /// In which order, and then of their ids; at most [`SORT_KEYS_MAX`].
+    pub sort: &'a [SortKey],
+    /// How many on this page, at most [`LIMIT_MAX`].
+    pub limit: usize,
+    /// Where the page before ended.
+    pub cursor: Option<&'a str>,
+    /// Whose values are to be counted; at most [`FACETS_MAX`].
+    pub facets: &'a [Field],
+    /// What is to be computed for each value of each facet; at most [`FACET_STATISTICS_MAX`].
+    pub facet_stats: &'a [Field],
+    /// What is to be computed of all that match; at most [`STATISTICS_MAX`].
+    pub stats: &'a [Field],
+    /// What is to be counted by intervals; at most [`HISTOGRAMS_MAX`].
+    pub histograms: &'a [Histogram],
+    /// What relative times are relative to.
+    pub now: Timestamp,
+}
 
 /// The answer to a search.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,75 +59,108 @@ pub struct Found {
     pub next_cursor: Option<String>,
     /// For each facet that was asked for, its values in all devices that match.
     pub facets: Vec<FacetCounts>,
+    /// For each field of `stats`, what its values come to in all devices that match.
+    pub stats: Vec<Statistics>,
+    /// For each histogram that was asked for, the values in all devices that match.
+    pub histograms: Vec<HistogramCounts>,
     /// All changes up to here were seen.
     pub position: Position,
 }
 
+impl<'a> Question<'a> {
+    /// How many match, and nothing else.
+    pub fn new(tenant: &'a TenantId, query: &'a Query, now: Timestamp) -> Self {
+        let (sort, facets, facet_stats, stats, histograms) = Default::default();
+        Self { tenant, query, sort, limit: 0, cursor: None, facets, facet_stats, stats, histograms, now }
+    }
+
+    fn check(&self) -> Result<(), SearchError> {
+        let refused = [
+            (self.sort.len() > SORT_KEYS_MAX, "at most 4 sort keys"),
+            (self.facets.len() > FACETS_MAX, "at most 8 facets"),
+            (self.facet_stats.len() > FACET_STATISTICS_MAX, "statistics of at most 4 fields for each facet"),
+            (self.stats.len() > STATISTICS_MAX, "statistics of at most 8 fields"),
+            (self.histograms.len() > HISTOGRAMS_MAX, "at most 8 histograms"),
+        ];
+        refused.into_iter().find(|(over, _)| *over).map_or(Ok(()), |(_, why)| Err(SearchError::Refused(why)))
+    }
+}
+
 impl Search {
-    /// The devices of `tenant` that match `query` at the moment `now`: at most `limit` (up to [`LIMIT_MAX`])
-    /// in the order of `sort` and then of their ids, those behind `cursor`. Blocks, for milliseconds.
+    /// The devices that match, page by page (see [`crate::cursor`] for what that promises while they change), and
+    /// what was asked about all of them. Blocks, for milliseconds.
     ///
     /// # Errors
-    /// `Incomplete` while there is no index to ask; `Cursor` when it came with another `sort`, `TooMany` sort keys or facets, `Index` when the index fails.
-    #[expect(clippy::too_many_arguments, reason = "one for each parameter of the public search")]
-    pub fn search(
-        &self,
-        tenant: &TenantId,
-        query: &Query,
-        sort: &[SortKey],
-        limit: usize,
-        cursor: Option<&str>,
-        facets: &[Field],
-        now: Timestamp,
-    ) -> Result<Found, SearchError> {
-        if sort.len() > SORT_KEYS_MAX {
-            return Err(SearchError::TooMany("at most 4 sort keys"));
-        }
-        if facets.len() > FACETS_MAX {
-            return Err(SearchError::TooMany("at most 16 facets"));
-        }
-        let behind = cursor.map(|text| cursor::read(sort, text)).transpose()?;
+    /// `Incomplete` while there is no index to ask, `Cursor` when it came with another order, `Refused` when more is asked than allowed or what this query
+    /// can't answer, `Index` when the index fails.
+    pub fn search(&self, question: &Question<'_>) -> Result<Found, SearchError> {
+        question.check()?;
         let view = self.view()?;
-        let weight = translate::query(&view.fields, tenant, query.expr(), now)
+        let Question { tenant, query, sort, .. } = *question;
+        let (behind, weights) = question.cursor.map(|text| cursor::read(sort, text)).transpose()?.unzip();
+        let relevance = relevance(&view, question, weights)?;
+        let weight = translate::query(&view.fields, tenant, query.expr(), question.now)
             .weight(EnableScoring::disabled_from_searcher(&view.searcher))?;
 
-        let limit = limit.min(LIMIT_MAX);
-        let mut counts = Facets::new(facets);
+        let limit = question.limit.min(LIMIT_MAX);
+        let mut room = Room::default();
+        let mut facets = Facets::new(question.facets, question.facet_stats);
+        let mut figures = Figures::new(question.stats, question.histograms);
         let (mut total, mut rest, mut page) = (0, 0, Vec::new());
         for reader in view.searcher.segment_readers() {
-            let order = SegmentOrder::open(reader, sort)?;
+            let order = SegmentOrder::open(reader, sort, relevance.as_ref())?;
             let mut first =
                 First::new(limit, behind.as_ref().map(|global| order.locate(global)).transpose()?);
-            let mut segment_counts = counts.segment(reader)?;
+            let mut segment_facets = facets.segment(reader)?;
+            let mut segment_figures = figures.segment(reader)?;
             weight.for_each_no_score(reader, &mut |docs| {
                 for doc in docs.iter().copied().filter(|doc| is_alive(reader, *doc)) {
                     total += 1;
                     first.offer(order.place(doc));
-                    segment_counts.count(doc);
+                    segment_facets.count(doc, &mut room);
+                    segment_figures.count(doc, &mut room);
                 }
             })?;
+            room.check()?;
             rest += first.offered;
-            counts.add(segment_counts)?;
+            facets.add(segment_facets)?;
+            figures.add(segment_figures)?;
             for local in first.places {
                 page.push(order.resolve(&local)?);
             }
+            page.sort_unstable_by(|left: &Global, right| left.compare(right, sort));
+            page.truncate(limit);
         }
 
-        page.sort_unstable_by(|left, right| left.compare(right, sort));
-        page.truncate(limit);
         let more = rest > page.len();
         let ids = page.iter().map(|place| DeviceId::parse(&place.id)).collect::<Result<_, _>>();
         // Only valid ids are ever written.
         let ids = ids.map_err(|error| tantivy::TantivyError::InternalError(error.to_string()))?;
         let last = if more { page.pop() } else { None };
-        let next_cursor = last.map(|last: Global| cursor::write(sort, last)).transpose()?;
-        Ok(Found { total, ids, next_cursor, facets: counts.finish(), position: view.position })
+        let next_cursor = last.map(|last| cursor::write(sort, last, relevance.as_ref())).transpose()?;
+        let (stats, histograms) = figures.finish()?;
+        let facets = facets.finish();
+        Ok(Found { total, ids, next_cursor, facets, stats, histograms, position: view.position })
     }
 }
 
-/// Whether a document wasn't deleted or replaced.
-pub(crate) fn is_alive(reader: &SegmentReader, doc: DocId) -> bool {
-    reader.alive_bitset().is_none_or(|alive| alive.is_alive(doc))
+/// What judges relevance, where it is part of the order.
+fn relevance(
+    view: &View,
+    question: &Question<'_>,
+    weights: Option<Vec<f64>>,
+) -> Result<Option<Relevance>, SearchError> {
+    if !question.sort.iter().any(|key| key.by == By::Relevance) {
+        return Ok(None);
+    }
+    let again = weights.is_some();
+    match Relevance::of(view, &Scope::of(question.tenant), question.query.expr(), weights)? {
+        Some(relevance) => Ok(Some(relevance)),
+        None if again => Err(SearchError::Cursor),
+        None => {
+            Err(SearchError::Refused("relevance is about words: the query has none that are to be found"))
+        }
+    }
 }
 
 /// The first few of those behind a place, and how many there are.

@@ -13,7 +13,10 @@
 //! - [`status`], [`search`]: `Search`, the handle: positions, and waiting for one
 //! - [`follow`]: changes to commits, at the `pace` that the machine bears; its `course`, and `rebuild`, from nothing
 //! - `filter`, `translate`, `within`: a query of ours to one of tantivy
-//! - `order`, `cursor`, [`facets`], [`find`]: what matches, in order, page by page, and counted
+//! - `postings`, `relevance`, `order`, `cursor`: what matches, in order, page by page
+//! - `values`, [`statistics`], [`histogram`], `figures`, [`facets`]: what the values of all that matches come to
+//! - [`find`]: one question, one pass, one answer
+//! - [`terms`], [`spelling`]: what there is to be asked for, and what was perhaps meant
 //! - `names`: which properties there are
 //! - `range`, [`verify`], [`check`]: index and table compared, and repaired; when asked, and all the time
 
@@ -37,22 +40,34 @@ mod rebuild;
 mod filter;
 mod translate;
 mod within;
+mod postings;
+mod relevance;
 mod order;
 mod cursor;
+mod values;
+pub mod statistics;
+pub mod histogram;
+mod figures;
 pub mod facets;
 pub mod find;
+pub mod terms;
+pub mod spelling;
 mod names;
 mod range;
 pub mod verify;
 pub mod check;
 
 pub use check::check;
-pub use facets::FacetCounts;
-pub use find::Found;
+pub use facets::{FacetCounts, FacetValue};
+pub use find::{Found, Question};
 pub use follow::follow;
+pub use histogram::HistogramCounts;
 pub use search::{Late, NotFollowing, Search, SearchError, Settings};
 pub use source::{Changes, Digest, FeedGone, Page, Source};
+pub use spelling::DidYouMean;
+pub use statistics::Statistics;
 pub use status::{Checked, Progress, Status};
+pub use terms::{Kind, KnownField};
 pub use verify::Verified;
 
 #[cfg(test)]

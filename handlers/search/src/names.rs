@@ -7,7 +7,7 @@ use tantivy::postings::BlockSegmentPostings;
 use tantivy::schema::IndexRecordOption;
 
 use crate::facts::Scope;
-use crate::find::is_alive;
+use crate::postings::is_alive;
 use crate::{Search, SearchError, property};
 
 /// Only documents, without places and frequencies.

@@ -5,6 +5,8 @@
 //! counts; of a string its first [`statecast_state::query::text::START_BYTES_MAX`] bytes, folded. Equals are in the order of
 //! their ids.
 //!
+//! For relevance the score of a document counts ([`crate::relevance`]), the best first.
+//!
 //! Within a segment a string is a number: its place among all strings of its column. So documents are compared
 //! by [`Local`] keys of a few words; only the few that remain are looked up ([`Global`]) and compared across
 //! segments.
@@ -14,11 +16,12 @@ use std::io;
 
 use serde::{Deserialize, Serialize};
 use statecast_state::query::sort::SORT_KEYS_MAX;
-use statecast_state::query::{Field, SortKey};
+use statecast_state::query::{By, Field, SortKey};
 use tantivy::columnar::{Column, DynamicColumn, StrColumn, TermOrdHit};
 use tantivy::{DocId, SegmentReader, f64_to_u64, u64_to_f64};
 
 use crate::property;
+use crate::relevance::Relevance;
 use crate::schema::{ID_COLUMN, SEEN_COLUMN, VALUES_COLUMN};
 use crate::translate::{columns, number_column};
 
@@ -81,14 +84,7 @@ impl Value {
     /// The value as JSON; null when it is missing.
     pub(crate) fn to_json(&self) -> serde_json::Value {
         match self {
-            Self::Number(bits) => {
-                let number = u64_to_f64(*bits);
-                // Whole numbers are shown as such.
-                #[expect(clippy::cast_possible_truncation, reason = "compared with the original")]
-                let whole = number as i64;
-                #[expect(clippy::cast_precision_loss, reason = "compared with the original")]
-                if whole as f64 == number { whole.into() } else { number.into() }
-            }
+            Self::Number(bits) => property::json_number(u64_to_f64(*bits)),
             Self::Text(text) => text.as_str().into(),
             Self::Truth(truth) => (*truth).into(),
             Self::Missing => serde_json::Value::Null,
@@ -127,20 +123,39 @@ impl FieldColumns {
 
     /// The value that decides the place of a document: its kind, and within the kind a number.
     fn first(&self, doc: DocId) -> (u8, u64) {
-        self.each(doc).next().unwrap_or((3, 0))
+        let number = self.numbers.as_ref().and_then(|column| column.first(doc)).map(|n| (0, number_bits(n)));
+        let time = || Some((0, time_bits(self.times.as_ref()?.first(doc)?)));
+        let text = || Some((1, place(self.texts.as_ref()?.ords().first(doc)?)));
+        let truth = || Some((2, u64::from(self.truths.as_ref()?.first(doc)?)));
+        number.or_else(time).or_else(text).or_else(truth).unwrap_or((3, 0))
     }
 
-    /// All values of a document, as kind and number, those of one kind after the other.
-    pub(crate) fn each(&self, doc: DocId) -> impl Iterator<Item = (u8, u64)> + '_ {
-        let numbers = self.numbers.iter().flat_map(move |column| column.values_for_doc(doc));
-        // A double has room for the microseconds of the years 0000-9999 up to the sixteenth.
-        #[expect(clippy::cast_precision_loss, reason = "see above")]
-        let times = self.times.iter().flat_map(move |column| column.values_for_doc(doc)).map(|t| t as f64);
-        let texts = self.texts.iter().flat_map(move |column| column.term_ords(doc));
-        let truths = self.truths.iter().flat_map(move |column| column.values_for_doc(doc));
-        // The two zeros are one number.
-        let numbers = numbers.chain(times).map(|n| (0, f64_to_u64(if n == 0.0 { 0.0 } else { n })));
-        numbers.chain(texts.map(|ord| (1, place(ord)))).chain(truths.map(|truth| (2, u64::from(truth))))
+    /// Calls `f` with all values of a document, as kind and number, those of one kind after the other.
+    pub(crate) fn each(&self, doc: DocId, mut f: impl FnMut((u8, u64))) {
+        if let Some(column) = &self.numbers {
+            column.values_for_doc(doc).for_each(|number| f((0, number_bits(number))));
+        }
+        if let Some(column) = &self.times {
+            column.values_for_doc(doc).for_each(|micros| f((0, time_bits(micros))));
+        }
+        if let Some(column) = &self.texts {
+            column.term_ords(doc).for_each(|ord| f((1, place(ord))));
+        }
+        if let Some(column) = &self.truths {
+            column.values_for_doc(doc).for_each(|truth| f((2, u64::from(truth))));
+        }
+    }
+
+    /// Calls `f` with the strings at these places, which are sorted.
+    pub(crate) fn each_text(&self, places: &[u64], f: impl FnMut(&[u8])) -> io::Result<()> {
+        let Some(texts) = &self.texts else { return Ok(()) };
+        let ords: Vec<_> = places.iter().map(|place| place / 2).collect();
+        texts.dictionary().sorted_ords_to_term_cb(&ords, f).map(drop)
+    }
+
+    /// Whether its numbers are times, in microseconds since the epoch.
+    pub(crate) fn is_time(&self) -> bool {
+        self.times.is_some()
     }
 
     /// What kind and number stand for.
@@ -165,15 +180,33 @@ impl FieldColumns {
     }
 }
 
-/// The columns that decide the order of one segment.
+/// What decides the order of one segment.
 pub(crate) struct SegmentOrder {
-    keys: Vec<(FieldColumns, bool)>,
+    keys: Vec<(Decider, bool)>,
     ids: Option<StrColumn>,
 }
 
+/// What decides by one key.
+enum Decider {
+    Columns(Box<FieldColumns>),
+    /// The score of each document.
+    Scores(Vec<f64>),
+}
+
 impl SegmentOrder {
-    pub(crate) fn open(reader: &SegmentReader, keys: &[SortKey]) -> tantivy::Result<Self> {
-        let open = |key: &SortKey| Ok((FieldColumns::open(reader, &key.field)?, key.descending));
+    pub(crate) fn open(
+        reader: &SegmentReader,
+        keys: &[SortKey],
+        relevance: Option<&Relevance>,
+    ) -> tantivy::Result<Self> {
+        let open = |key: &SortKey| {
+            let decider = match (&key.by, relevance) {
+                (By::Field(field), _) => Decider::Columns(Box::new(FieldColumns::open(reader, field)?)),
+                (By::Relevance, Some(relevance)) => Decider::Scores(relevance.scores(reader)?),
+                (By::Relevance, None) => Decider::Scores(Vec::new()),
+            };
+            Ok((decider, key.descending))
+        };
         let keys = keys.iter().map(open).collect::<tantivy::Result<_>>()?;
         Ok(Self { keys, ids: reader.fast_fields().str(ID_COLUMN)? })
     }
@@ -181,8 +214,8 @@ impl SegmentOrder {
     /// The place of a document.
     pub(crate) fn place(&self, doc: DocId) -> Local {
         let mut local = Local::default();
-        for (slot, (columns, descending)) in local.0.iter_mut().zip(&self.keys) {
-            *slot = turn(columns.first(doc), *descending);
+        for (slot, (decider, descending)) in local.0.iter_mut().zip(&self.keys) {
+            *slot = turn(decider.first(doc), *descending);
         }
         let id = self.ids.as_ref().and_then(|ids| ids.ords().first(doc));
         local.1 = id.map_or(0, place);
@@ -192,8 +225,8 @@ impl SegmentOrder {
     /// The place at which a document would be that need not be in this segment.
     pub(crate) fn locate(&self, global: &Global) -> io::Result<Local> {
         let mut local = Local::default();
-        for ((slot, (columns, descending)), value) in local.0.iter_mut().zip(&self.keys).zip(&global.values) {
-            *slot = turn(columns.locate(value)?, *descending);
+        for ((slot, (decider, descending)), value) in local.0.iter_mut().zip(&self.keys).zip(&global.values) {
+            *slot = turn(decider.locate(value)?, *descending);
         }
         local.1 = self.ids.as_ref().map_or(Ok(0), |ids| locate_text(ids, &global.id))?;
         Ok(local)
@@ -201,9 +234,12 @@ impl SegmentOrder {
 
     /// What a place in this segment is across segments.
     pub(crate) fn resolve(&self, local: &Local) -> io::Result<Global> {
-        let values = self.keys.iter().zip(&local.0).map(|((columns, descending), slot)| {
+        let values = self.keys.iter().zip(&local.0).map(|((decider, descending), slot)| {
             let (kind, number) = turn(*slot, *descending);
-            columns.value(kind, number)
+            match decider {
+                Decider::Columns(columns) => columns.value(kind, number),
+                Decider::Scores(_) => Ok(Value::Number(number)),
+            }
         });
         let values = values.collect::<io::Result<_>>()?;
         let id = self.ids.as_ref().map_or(Ok(String::new()), |ids| text_at(ids, local.1))?;
@@ -211,9 +247,37 @@ impl SegmentOrder {
     }
 }
 
+impl Decider {
+    fn first(&self, doc: DocId) -> (u8, u64) {
+        match self {
+            Self::Columns(columns) => columns.first(doc),
+            Self::Scores(scores) => (0, f64_to_u64(scores.get(doc as usize).copied().unwrap_or_default())),
+        }
+    }
+
+    fn locate(&self, value: &Value) -> io::Result<(u8, u64)> {
+        match (self, value) {
+            (Self::Columns(columns), value) => columns.locate(value),
+            (Self::Scores(_), Value::Number(bits)) => Ok((0, *bits)),
+            (Self::Scores(_), _) => Ok((3, 0)),
+        }
+    }
+}
+
 /// Turns a value around for a descending key, and back. What is missing stays last.
 fn turn((kind, number): (u8, u64), descending: bool) -> (u8, u64) {
     (kind, if descending { !number } else { number })
+}
+
+/// The bits of a number in their natural order. The two zeros are one number.
+fn number_bits(number: f64) -> u64 {
+    f64_to_u64(if number == 0.0 { 0.0 } else { number })
+}
+
+/// A double has room for the microseconds of the years 0000-9999 up to the sixteenth.
+#[expect(clippy::cast_precision_loss, reason = "see above")]
+fn time_bits(micros: i64) -> u64 {
+    number_bits(micros as f64)
 }
 
 /// The place of the string with this ordinal: odd, so that there is room between two of them.

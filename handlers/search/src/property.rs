@@ -6,6 +6,7 @@
 
 use std::fmt::Write;
 
+use serde_json::Value;
 use statecast_state::query::Field;
 
 /// The device id.
@@ -74,6 +75,14 @@ pub(crate) fn field(name: &str) -> Option<Field> {
     Some(make(path))
 }
 
+/// A number as JSON; whole ones are shown as such.
+pub(crate) fn json_number(number: f64) -> Value {
+    #[expect(clippy::cast_possible_truncation, reason = "compared with the original")]
+    let whole = number as i64;
+    #[expect(clippy::cast_precision_loss, reason = "compared with the original")]
+    if whole as f64 == number { whole.into() } else { number.into() }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -98,6 +107,7 @@ mod tests {
         #[test]
         fn no_two_paths_share_a_name(a in "[a/.%\\\\2f\u{1}]{0,6}", b in "[a/.%\\\\2f\u{1}]{0,6}") {
             prop_assert_eq!(below('r', &a) == below('r', &b), a == b);
+            prop_assert_eq!(field(&below('t', &a)), Some(Field::Tags(a)));
         }
     }
 }

@@ -7,8 +7,8 @@ use statecast_state::{DeviceId, DeviceKey, TenantId};
 use tantivy::schema::IndexRecordOption;
 use tantivy::{DocSet, SegmentReader, TERMINATED, TantivyError};
 
-use crate::find::is_alive;
 use crate::generation::View;
+use crate::postings::is_alive;
 use crate::schema::{self, VERSION_COLUMN};
 
 /// Devices between two keys.

@@ -48,9 +48,9 @@ pub enum SearchError {
     /// The cursor isn't one that a search with this order gave.
     #[error("the cursor doesn't belong to this search")]
     Cursor,
-    /// More sort keys or facets than allowed; the text says which, and how many are.
+    /// More than is allowed, or what this query can't answer; the text says what.
     #[error("{0}")]
-    TooMany(&'static str),
+    Refused(&'static str),
     /// There is no complete index yet: it is being built.
     #[error("the index is being built: {0}")]
     Incomplete(Progress),

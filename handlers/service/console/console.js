@@ -1,7 +1,12 @@
 // The console: a page over the public API, with nothing that another client couldn't do.
 
+import { completeIn } from "./complete.js";
+import { figures, matches, meant } from "./results.js";
+
 const at = (id) => document.getElementById(id);
-const shown = { query: "", sort: "", device: "", live: null };
+const shown = { query: "", sort: "", facets: "", stats: "", histograms: "", cursor: "", device: "", live: null };
+/** What makes a search, and stands in its address. */
+const asked = ["query", "sort", "facets", "stats", "histograms"];
 
 /** Calls the API; a problem becomes an Error with its words. */
 async function api(path, options = {}) {
@@ -39,7 +44,7 @@ function say(text, problem = false) {
   at("status").classList.toggle("problem", problem);
 }
 
-function row(twin) {
+function row(twin, highlights = []) {
   const row = make("tr");
   row.dataset.device = twin.device;
   const link = make("a", twin.device);
@@ -50,6 +55,7 @@ function row(twin) {
   row.append(make("td", online ? "online" : "offline", online ? "online" : "quiet"));
   row.append(make("td", twin.version), make("td", ago(twin.received_at)));
   row.append(make("td", JSON.stringify(twin.reported), "json"));
+  row.lastChild.append(matches(twin, highlights));
   return row;
 }
 
@@ -59,14 +65,46 @@ function hint({ column, text, suggestion }) {
   return make("span", `Column ${column}: ${text}.${instead}`, "hint");
 }
 
-async function search() {
-  const params = new URLSearchParams({ q: shown.query, sort: shown.sort, limit: 50 });
+async function search(cursor = "") {
+  shown.cursor = cursor;
+  const { query: q, sort, facets, stats, histograms } = shown;
+  const params = new URLSearchParams({ q, sort, facets, facet_stats: stats, stats, histograms, cursor, limit: 50, highlight: true });
   try {
     const found = await json(`search?${params}`);
-    at("rows").replaceChildren(...found.items.map(row));
-    at("sentence").replaceChildren(`Devices: ${found.sentence}.`, ...found.hints.map(hint));
+    at("rows").replaceChildren(...found.items.map((twin, nth) => row(twin, found.highlights[nth])));
+    at("sentence").replaceChildren(`Finds: ${found.sentence}.`, ...found.hints.map(hint));
+    at("figures").replaceChildren(...figures(found, (clause) => ask(`${shown.query} ${clause}`.trim())));
+    at("meant").replaceChildren(...meant(found, ask));
+    at("first").hidden = !cursor;
+    at("next").hidden = !found.next_cursor;
+    at("next").onclick = () => search(found.next_cursor);
     say(`${found.total} devices, as of position ${found.position}; live`);
     follow();
+  } catch (error) {
+    say(error.message, true);
+  }
+}
+
+/** Searches for what the boxes say, and makes it the address of the page. */
+function ask(query) {
+  if (query !== undefined) at("query").value = query;
+  for (const name of asked) shown[name] = at(name).value.trim();
+  const address = new URLSearchParams(asked.filter((name) => shown[name]).map((name) => [name, shown[name]]));
+  window.history.replaceState(null, "", `${location.pathname}?${address}${location.hash}`);
+  return search();
+}
+
+/** All that matches as a file. A link can't carry a key. */
+async function download(format) {
+  const params = new URLSearchParams({ q: shown.query, sort: shown.sort, format });
+  try {
+    const link = make("a");
+    link.download = `devices.${format}`;
+    const path = `search/export?${params}`;
+    const secret = sessionStorage.getItem("key");
+    link.href = secret ? URL.createObjectURL(await (await api(path)).blob()) : `v1/${path}`;
+    link.click();
+    if (secret) URL.revokeObjectURL(link.href);
   } catch (error) {
     say(error.message, true);
   }
@@ -175,10 +213,13 @@ function route() {
 
 at("search").addEventListener("submit", (event) => {
   event.preventDefault();
-  shown.query = at("query").value.trim();
-  shown.sort = at("sort").value.trim();
-  search();
+  ask();
 });
+at("first").addEventListener("click", () => search());
+for (const button of document.querySelectorAll("[data-export]")) {
+  button.addEventListener("click", () => download(button.dataset.export));
+}
+completeIn(at("query"), at("completions"), json);
 at("desired-form").addEventListener("submit", async (event) => {
   event.preventDefault();
   try {
@@ -203,5 +244,8 @@ addEventListener("keydown", (event) => {
   }
 });
 addEventListener("hashchange", route);
+const address = new URLSearchParams(location.search);
+for (const name of asked) at(name).value = address.get(name) ?? "";
+at("more").open = ["facets", "stats", "histograms"].some((name) => address.get(name));
 route();
-search();
+ask();

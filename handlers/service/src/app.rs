@@ -26,7 +26,7 @@ use crate::config::{Config, Mqtt};
 use crate::http::{self, Http};
 use crate::outbox::Outbox;
 use crate::rulebook::Rulebook;
-use crate::sessions::Greetings;
+use crate::sessions::DurableSessions;
 use crate::source::Truth;
 use crate::{downlink, housekeeping, open_files};
 
@@ -148,11 +148,11 @@ impl Application {
 
         let (sender, deliveries) = mpsc::channel(DELIVERIES_MAX);
         let access = Arc::new(Credentials::new(store.clone(), config.dev));
-        let greetings = Arc::new(Greetings::new(store.clone()));
+        let sessions = Arc::new(DurableSessions::new(store.clone(), &owner));
         let listener = TcpListener::bind(config.http.listen)
             .await
             .with_context(|| format!("listen for HTTP on {}", config.http.listen))?;
-        let broker = Broker::start(config.mqtt.for_broker(), access, greetings, sender)
+        let broker = Broker::start(config.mqtt.for_broker(), access, sessions, sender)
             .await
             .with_context(|| listening(&config.mqtt))?;
         let (dispatch, stop_dispatch) = (TaskTracker::new(), CancellationToken::new());
@@ -189,6 +189,7 @@ impl Application {
                 metrics,
                 dev: config.dev,
                 allow_private_addresses: allow_private,
+                gates: http::Gates::default(),
                 stop: stop_http.clone(),
             },
             config.http.body_bytes_max,

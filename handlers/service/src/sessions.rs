@@ -1,25 +1,29 @@
-//! What a new subscriber sees first: what a device should be, and whether it is online.
+//! What a new subscriber sees first: what a device should be, and whether it is online. And what outlives its
+//! connection, between the words of the broker and those of the database.
 
 use std::sync::Arc;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use statecast_broker::{Client, Publication, Sessions};
+use statecast_broker::{Batch, Client, Kept, NotWritten, Publication, Sessions};
 use statecast_state::{DeviceId, DeviceKey, TenantId};
-use statecast_store::Store;
+use statecast_store::{MqttWriter, Owner, Store, StoreError};
 use tracing::warn;
 
 use crate::downlink;
 
-/// Answers new subscriptions from the database.
-pub struct Greetings {
+mod kept;
+
+/// Answers new subscriptions from the database, and keeps there what outlives connections.
+pub struct DurableSessions {
     store: Store,
+    writer: MqttWriter,
 }
 
-impl Greetings {
-    /// Answers from this store.
-    pub fn new(store: Store) -> Self {
-        Self { store }
+impl DurableSessions {
+    /// Answers from this store, and writes as its owner.
+    pub fn new(store: Store, owner: &Owner) -> Self {
+        Self { store, writer: owner.mqtt_writer() }
     }
 
     async fn greet(&self, client: &Client, filters: &[Arc<str>]) -> Vec<Publication> {
@@ -55,12 +59,28 @@ impl Greetings {
     }
 }
 
-impl Sessions for Greetings {
+impl Sessions for DurableSessions {
     fn subscribed<'a>(
         &'a self,
         client: &'a Client,
         filters: &'a [Arc<str>],
     ) -> BoxFuture<'a, Vec<Publication>> {
         self.greet(client, filters).boxed()
+    }
+
+    fn load(&self) -> BoxFuture<'_, Result<Kept, NotWritten>> {
+        async { Ok(kept::from_rows(self.store.mqtt_kept().await.map_err(|error| not_written(&error))?)) }
+            .boxed()
+    }
+
+    fn write<'a>(&'a self, batch: &'a Batch) -> BoxFuture<'a, Result<(), NotWritten>> {
+        async { self.writer.write(&kept::to_rows(batch)).await.map_err(|error| not_written(&error)) }.boxed()
+    }
+}
+
+fn not_written(error: &StoreError) -> NotWritten {
+    match error {
+        StoreError::Refused(_) => NotWritten::Refused(error.to_string()),
+        _ => NotWritten::Later(error.to_string()),
     }
 }

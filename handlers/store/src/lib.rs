@@ -15,6 +15,7 @@
 //! - [`twins`], [`history`], [`feed`], [`digest`]: reads for people, and for what is derived
 //! - [`silent`]: devices that will have been absent for as long as a rule says
 //! - [`rules`], [`receivers`], [`outbox`]: who is to be told what
+//! - [`mqtt`]: what outlives an MQTT connection
 //! - [`dead_letters`], [`credentials`], [`usage`]: the rest
 
 pub mod local;
@@ -38,6 +39,7 @@ pub mod silent;
 pub mod rules;
 pub mod receivers;
 pub mod outbox;
+pub mod mqtt;
 pub mod dead_letters;
 pub mod credentials;
 pub mod usage;
@@ -49,6 +51,7 @@ pub use feed::FeedRow;
 pub use history::HistoryRow;
 pub use load::Loaded;
 pub use local::{Local, LocalError};
+pub use mqtt::MqttWriter;
 pub use owner::{Fenced, OwnError, Owner};
 pub use store::{Migration, Store};
 pub use writer::Writer;

@@ -45,7 +45,7 @@ enum Fate {
 }
 
 /// Why an attempt brought no answer.
-enum Trouble {
+pub(crate) enum Trouble {
     Fenced,
     /// To be tried again.
     Again(sqlx::Error),
@@ -132,7 +132,7 @@ impl Writer {
         }
         let mut session = match self.session.take() {
             Some(session) => session,
-            None => self.connect().await?,
+            None => connect(&self.ownership).await?,
         };
         if let Some(backend) = *doubtful {
             session.end(backend).await?;
@@ -152,22 +152,22 @@ impl Writer {
         self.session = Some(session);
         Ok(fate)
     }
+}
 
-    /// Connects, and makes sure that the ownership is still ours when the connection can be seen by others.
-    async fn connect(&self) -> Result<Session, Trouble> {
-        let hold = *self.ownership.hold.borrow();
-        let pid = match hold {
-            Hold::Held { pid } => pid,
-            Hold::Lost => return Err(Trouble::Fenced),
-            Hold::Interrupted => return Err(interrupted()),
-        };
-        let mut session = Session::open(&session::writer(self.ownership.options.clone())).await?;
-        if keeper::holds(&mut session, pid, self.ownership.term).await? {
-            Ok(session)
-        } else {
-            self.ownership.wake.notify_one();
-            Err(interrupted())
-        }
+/// Connects to write, and makes sure that the ownership is still ours when the connection can be seen by others.
+pub(crate) async fn connect(ownership: &Ownership) -> Result<Session, Trouble> {
+    let hold = *ownership.hold.borrow();
+    let pid = match hold {
+        Hold::Held { pid } => pid,
+        Hold::Lost => return Err(Trouble::Fenced),
+        Hold::Interrupted => return Err(interrupted()),
+    };
+    let mut session = Session::open(&session::writer(ownership.options.clone())).await?;
+    if keeper::holds(&mut session, pid, ownership.term).await? {
+        Ok(session)
+    } else {
+        ownership.wake.notify_one();
+        Err(interrupted())
     }
 }
 

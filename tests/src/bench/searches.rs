@@ -14,14 +14,19 @@ use crate::{Pace, machine, rival, stage, table};
 /// Clients when it is counted how many are answered, and when it is measured how fast.
 const MANY: usize = 16;
 const FEW: usize = 2;
+/// The parameters of a search.
+type Asked = &'static [(&'static str, &'static str)];
 /// Query and order of each search, by turns.
-const QUERIES: [[&str; 2]; 5] = [
-    ["type:thermostat battery:<20", ""],
-    ["site:north mode:heat", "-battery,id"],
-    ["temperature:18..24 -site:lab", ""],
-    ["battery:<5 OR rssi:>-10", "battery"],
-    ["north firmware:1.2.*", ""],
+const QUERIES: [Asked; 5] = [
+    &[("q", "type:thermostat battery:<20")],
+    &[("q", "site:north mode:heat"), ("sort", "-battery,id")],
+    &[("q", "temperature:18..24 -site:lab")],
+    &[("q", "battery:<5 OR rssi:>-10"), ("sort", "battery")],
+    &[("q", "north firmware:1.2.*")],
 ];
+
+/// What is asked beside: the devices of each site, with the percentiles of their batteries.
+const FACET: [Asked; 1] = [&[("facets", "site"), ("facet_stats", "battery"), ("limit", "1")]];
 
 /// Measures with a steady load of this many messages per second.
 ///
@@ -40,14 +45,20 @@ pub(crate) async fn measure(pace: &Pace, per_s: f64, results: &mut Results) -> R
     results.add("searchable_p50_ms_at_50", at(&searchable, 0.5), "committed to found by a search, half load");
     let means = format!("the same, of {} probes; {fleet}", searchable.len());
     results.add("searchable_p99_ms_at_50", at(&searchable, 0.99), &means);
-    let times = run(&api, FEW, pace.searches).await?;
+    let times = run(&api, &QUERIES, FEW, pace.searches).await?;
     results.add(
         "search_p50_ms",
         at(&times, 0.5),
         "2 clients, one after the other each, pages of 20; same load",
     );
     results.add("search_p99_ms", at(&times, 0.99), "the same");
-    let times = run(&api, MANY, pace.searches).await?;
+    let times = run(&api, &FACET, FEW, pace.searches).await?;
+    results.add(
+        "facet_p99_ms",
+        at(&times, 0.99),
+        "2 clients, sites of the whole fleet with percentiles; same load",
+    );
+    let times = run(&api, &QUERIES, MANY, pace.searches).await?;
     #[expect(clippy::cast_precision_loss, reason = "a count")]
     let per_s = times.len() as f64 / pace.searches.as_secs_f64();
     results.add("searches_per_s", per_s, "16 clients, same load");
@@ -57,7 +68,7 @@ pub(crate) async fn measure(pace: &Pace, per_s: f64, results: &mut Results) -> R
 }
 
 /// The times of all searches, sorted, in milliseconds.
-async fn run(api: &Api, clients: usize, time: Duration) -> Result<Vec<f64>> {
+async fn run(api: &Api, asked: &'static [Asked], clients: usize, time: Duration) -> Result<Vec<f64>> {
     let until = Instant::now() + time;
     let mut tasks = tokio::task::JoinSet::new();
     for client in 0..clients {
@@ -68,9 +79,8 @@ async fn run(api: &Api, clients: usize, time: Duration) -> Result<Vec<f64>> {
                 if Instant::now() > until {
                     break;
                 }
-                let [query, sort] = QUERIES[turn % QUERIES.len()];
+                let request = api.request(Method::GET, "/v1/search").query(asked[turn % asked.len()]);
                 let begun = Instant::now();
-                let request = api.request(Method::GET, "/v1/search").query(&[("q", query), ("sort", sort)]);
                 request.send().await?.error_for_status()?.bytes().await?;
                 times.push(begun.elapsed().as_secs_f64() * 1_000.0);
             }

@@ -108,3 +108,44 @@ async fn devices_are_shown_and_change_as_they_do() -> Result<()> {
     browser.until("return document.getElementById('status').textContent.includes('column')").await?;
     browser.close().await
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_is_completed_and_what_it_finds_is_summed_up() -> Result<()> {
+    let service = Service::start()?;
+    let api = service.api();
+    for (device, battery, note) in [("b1", 12, "<i>Bold</i> text"), ("b2", 48, "plain"), ("b3", 90, "bold")] {
+        let state = json!({ "kind": "pump", "battery": battery, "note": note });
+        api.call(Method::POST, &format!("/v1/devices/{device}/state"), &state).await?;
+    }
+    api.json("/v1/search?after=now").await?;
+    let browser = Browser::start().await?;
+    let asked = "query=bold&facets=kind&stats=battery&histograms=battery:10";
+    browser.open(&format!("http://{}/?{asked}", service.http)).await?;
+    browser.until("return document.querySelectorAll('#rows tr').length === 2").await?;
+    browser.until("return document.querySelectorAll('#figures table').length === 3").await?;
+    let marked =
+        browser.run("return [...document.querySelectorAll('mark')].map((m) => m.textContent)").await?;
+    ensure!(marked == json!(["Bold", "bold"]), "{marked}");
+    ensure!(browser.run("return document.querySelector('i') === null").await? == true, "markup of a device");
+
+    // The keys of a list that completes.
+    browser
+        .run(
+            "window.key = (key) => query.dispatchEvent(new KeyboardEvent('keydown', { key, cancelable: true }));
+             query.focus(); query.value = 'bold ba'; query.dispatchEvent(new Event('input'))",
+        )
+        .await?;
+    browser.until("return document.querySelectorAll('#completions li').length > 0").await?;
+    browser.run("key('ArrowDown'); key('Enter')").await?;
+    browser.until("return query.value === 'bold battery:'").await?;
+    browser.until("return document.querySelector('#completions li')?.textContent.startsWith('12')").await?;
+    browser.run("key('Escape')").await?;
+    browser.until("return document.getElementById('completions').hidden").await?;
+
+    // What nothing is found by is corrected when somebody says so.
+    browser.run("query.value = 'blod'; document.getElementById('search').requestSubmit()").await?;
+    browser.until("return document.querySelector('#meant button')?.textContent === 'bold'").await?;
+    browser.run("document.querySelector('#meant button').click()").await?;
+    browser.until("return document.querySelectorAll('#rows tr').length === 2").await?;
+    browser.close().await
+}

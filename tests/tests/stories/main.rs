@@ -6,6 +6,7 @@ mod credentials;
 mod presence;
 mod absence;
 mod access;
+mod limits;
 mod bad_input;
 mod bad_requests;
 mod cli;
@@ -15,12 +16,14 @@ mod transports;
 mod readme;
 mod demo;
 mod console;
+mod results;
 
 // Faults, and what holds whatever happens.
 mod agreement;
 mod acknowledgement;
 mod order;
 mod killed;
+mod sessions;
 mod outage;
 mod stopping;
 mod push_kill;

@@ -7,7 +7,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use statecast_state::query::fields::visit_properties;
-use statecast_state::query::{Field, Query, Sort, SortKey, text};
+use statecast_state::query::{By, Field, Query, Sort, SortKey, text};
 use statecast_state::{DeviceId, DeviceKey, Document, Position, Presence, TenantId, Timestamp, Twin};
 
 use super::fleet::{empty, ids, now};
@@ -226,8 +226,9 @@ fn place(twin: &Twin, field: &Field) -> (u8, f64, String) {
 
 fn compare(left: &Twin, right: &Twin, sort: &[SortKey]) -> Ordering {
     for key in sort {
+        let By::Field(field) = &key.by else { panic!("relevance has tests of its own") };
         let ((kind, number, text), (its_kind, its_number, its_text)) =
-            (place(left, &key.field), place(right, &key.field));
+            (place(left, field), place(right, field));
         let by_value = number.partial_cmp(&its_number).unwrap().then_with(|| text.cmp(&its_text));
         let by_value = if key.descending { by_value.reverse() } else { by_value };
         let ordering = kind.cmp(&its_kind).then(by_value);

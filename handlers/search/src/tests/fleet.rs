@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::generation::Generation;
 use crate::source::checksum;
-use crate::{Changes, Digest, FeedGone, Page, Search, Settings, Source, follow};
+use crate::{Changes, Digest, FeedGone, Page, Question, Search, Settings, Source, follow};
 
 /// Long enough for a slow machine; a test that waits this long has failed.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
@@ -244,7 +244,7 @@ impl Running {
 
     pub(super) fn total(&self, query: &str) -> usize {
         let query = Query::parse(query).unwrap();
-        self.search.search(&TenantId::default(), &query, &[], 0, None, &[], now()).unwrap().total
+        self.search.search(&Question::new(&TenantId::default(), &query, now())).unwrap().total
     }
 }
 
@@ -259,11 +259,14 @@ pub(super) fn now() -> Timestamp {
 
 /// The ids that match, page by page.
 pub(super) fn ids(search: &Search, query: &str, sort: &str, page: usize) -> Vec<String> {
-    let (query, sort) = (Query::parse(query).unwrap(), Sort::parse(sort).unwrap());
+    let (tenant, query) = (TenantId::default(), Query::parse(query).unwrap());
+    let sort = Sort::parse(sort).unwrap();
     let (mut ids, mut cursor) = (Vec::new(), None);
     loop {
-        let found =
-            search.search(&TenantId::default(), &query, &sort, page, cursor.as_deref(), &[], now()).unwrap();
+        let question = Question::new(&tenant, &query, now());
+        let found = search
+            .search(&Question { sort: &sort, limit: page, cursor: cursor.as_deref(), ..question })
+            .unwrap();
         ids.extend(found.ids.iter().map(ToString::to_string));
         cursor = found.next_cursor;
         if cursor.is_none() {

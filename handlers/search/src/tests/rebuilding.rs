@@ -9,7 +9,7 @@ use statecast_state::query::Query;
 use super::fleet::{Fleet, PATIENCE, Running, now};
 use super::following::until;
 use crate::schema::SCHEMA_VERSION;
-use crate::{SearchError, Settings, Source};
+use crate::{Question, SearchError, Settings, Source};
 
 /// Names of the generations on disk.
 fn generations(dir: &std::path::Path) -> Vec<String> {
@@ -83,7 +83,7 @@ async fn without_an_index_a_search_says_how_far_it_is() {
     let index = Running::start(dir.path(), &fleet).await;
     until(|| index.search.status().building.is_some()).await;
     let query = Query::parse("").unwrap();
-    let answer = index.search.search(&TenantId::default(), &query, &[], 1, None, &[], now());
+    let answer = index.search.search(&Question::new(&TenantId::default(), &query, now()));
     let Err(error @ SearchError::Incomplete(_)) = answer else { panic!("{answer:?}") };
     assert_eq!(error.to_string(), "the index is being built: 0 of 300 devices");
     assert!(index.search.complete(Duration::from_millis(10)).await.is_err());

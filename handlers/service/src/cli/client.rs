@@ -1,10 +1,11 @@
 //! Commands that talk to a running service over HTTP, as any other client would.
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use futures::StreamExt;
 use reqwest::{Method, RequestBuilder, Response};
 use serde_json::{Value, json};
@@ -70,12 +71,24 @@ pub(super) struct SearchArgs {
     /// The query, e.g. `battery:<20 -site:lab`
     #[arg(allow_hyphen_values = true)]
     query: String,
-    /// Fields to sort by, e.g. `-battery,id`
+    /// Fields to sort by, e.g. `-battery,id`, or `relevance`
     #[arg(long, default_value = "", allow_hyphen_values = true)]
     sort: String,
     /// Devices at most
-    #[arg(long, default_value_t = 20)]
+    #[arg(long, default_value_t = 20, conflicts_with = "export")]
     limit: u32,
+    /// Print all devices that match
+    #[arg(long, value_name = "FORMAT")]
+    export: Option<Format>,
+    /// The columns of CSV, with commas between [default: those that most devices have]
+    #[arg(long, default_value = "", requires = "export")]
+    columns: String,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Format {
+    Csv,
+    Ndjson,
 }
 
 #[derive(Args)]
@@ -155,6 +168,20 @@ pub(super) async fn device(args: DeviceArgs, config: &Config) -> Result<()> {
 /// `statecast search`
 pub(super) async fn search(args: SearchArgs, config: &Config) -> Result<()> {
     let client = Client::new(args.remote, config)?;
+    if let Some(format) = args.export {
+        let format = match format {
+            Format::Csv => "csv",
+            Format::Ndjson => "ndjson",
+        };
+        let query = [
+            ("q", args.query.as_str()),
+            ("sort", &args.sort),
+            ("format", format),
+            ("columns", &args.columns),
+            ("after", "now"),
+        ];
+        return print(client.send(client.request(Method::GET, "search/export").query(&query)).await?).await;
+    }
     let query = [
         ("q", args.query),
         ("sort", args.sort),
@@ -169,6 +196,21 @@ pub(super) async fn search(args: SearchArgs, config: &Config) -> Result<()> {
     for hint in found["hints"].as_array().into_iter().flatten() {
         let instead = hint["suggestion"].as_str().map(|text| format!("; {text}?")).unwrap_or_default();
         say(&format!("column {}: {}{instead}", hint["column"], hint["text"].as_str().unwrap_or_default()))?;
+    }
+    match found["did_you_mean"]["query"].as_str() {
+        Some(query) => say(&format!("did you mean {query}  ({} found)", found["did_you_mean"]["total"])),
+        None => Ok(()),
+    }
+}
+
+/// Prints a body as it comes. One that breaks off is an error; a reader of ours who goes away is none.
+async fn print(response: Response) -> Result<()> {
+    let mut chunks = response.bytes_stream();
+    while let Some(chunk) = chunks.next().await {
+        match std::io::stdout().write_all(&chunk.context("the export broke off")?) {
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => return Ok(()),
+            written => written.context("write the export")?,
+        }
     }
     Ok(())
 }

@@ -86,6 +86,18 @@ pub struct Mqtt {
     pub write_deadline_s: u16,
     /// Bytes of all retained messages among clients.
     pub retained_bytes_max: usize,
+    /// Retained messages among clients.
+    pub retained_messages_max: usize,
+    /// Seconds for which a session is kept at most when its connection has ended; 0 keeps none.
+    pub session_expiry_s_max: u32,
+    /// Sessions that outlast their connections.
+    pub sessions_max: usize,
+    /// Messages that wait in one session; those that come then are dropped for it.
+    pub session_messages_max: usize,
+    /// Bytes of messages that wait in one session.
+    pub session_bytes_max: usize,
+    /// Bytes of messages that wait in all sessions.
+    pub sessions_bytes_max: usize,
     /// Wills that wait because their clients asked for a delay.
     pub delayed_wills_max: usize,
     /// Distinct topics on which clients publish to each other.
@@ -134,6 +146,12 @@ impl Default for Mqtt {
             outbox_bytes_max: broker.outbox_bytes_max,
             write_deadline_s: seconds(broker.write_deadline),
             retained_bytes_max: broker.retained_bytes_max,
+            retained_messages_max: broker.retained_messages_max,
+            session_expiry_s_max: broker.session_expiry_s_max,
+            sessions_max: broker.sessions_max,
+            session_messages_max: broker.session_messages_max,
+            session_bytes_max: broker.session_bytes_max,
+            sessions_bytes_max: broker.sessions_bytes_max,
             delayed_wills_max: broker.delayed_wills_max,
             router_topics_max: broker.router_topics_max,
             router_filters_max: broker.router_filters_max,
@@ -159,6 +177,12 @@ impl Mqtt {
             ("subscriptions_max", self.subscriptions_max, 1..=100_000),
             ("outbox_bytes_max", self.outbox_bytes_max, 1_024..=GIB),
             ("retained_bytes_max", self.retained_bytes_max, 0..=64 * GIB),
+            ("retained_messages_max", self.retained_messages_max, 0..=10_000_000),
+            ("sessions_max", self.sessions_max, 0..=10_000_000),
+            // Each has a packet id of its own, of which there are 32,767.
+            ("session_messages_max", self.session_messages_max, 1..=32_000),
+            ("session_bytes_max", self.session_bytes_max, 1_024..=GIB),
+            ("sessions_bytes_max", self.sessions_bytes_max, self.session_bytes_max..=64 * GIB),
             ("delayed_wills_max", self.delayed_wills_max, 0..=1_000_000),
             ("router_topics_max", self.router_topics_max, 1..=1_000_000),
             ("router_filters_max", self.router_filters_max, 1..=100_000),
@@ -230,6 +254,12 @@ impl Mqtt {
             outbox_bytes_max: self.outbox_bytes_max,
             write_deadline: duration(self.write_deadline_s),
             retained_bytes_max: self.retained_bytes_max,
+            retained_messages_max: self.retained_messages_max,
+            session_expiry_s_max: self.session_expiry_s_max,
+            sessions_max: self.sessions_max,
+            session_messages_max: self.session_messages_max,
+            session_bytes_max: self.session_bytes_max,
+            sessions_bytes_max: self.sessions_bytes_max,
             delayed_wills_max: self.delayed_wills_max,
             router_topics_max: self.router_topics_max,
             router_filters_max: self.router_filters_max,

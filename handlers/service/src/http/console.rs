@@ -19,12 +19,15 @@ pub(super) fn routes(api: OpenApi) -> Router<Http> {
             "/",
             get(|| async { file("text/html; charset=utf-8", include_str!("../../console/index.html")) }),
         )
-        .route(
-            "/console.js",
-            get(|| async { file("text/javascript", include_str!("../../console/console.js")) }),
-        )
+        .route("/console.js", get(|| async { script(include_str!("../../console/console.js")) }))
+        .route("/results.js", get(|| async { script(include_str!("../../console/results.js")) }))
+        .route("/complete.js", get(|| async { script(include_str!("../../console/complete.js")) }))
         .route("/console.css", get(|| async { file("text/css", include_str!("../../console/console.css")) }))
         .route("/openapi.json", get(move || async move { Json(api) }))
+}
+
+fn script(content: &'static str) -> Response {
+    file("text/javascript", content)
 }
 
 fn file(kind: &'static str, content: &'static str) -> Response {

@@ -109,7 +109,7 @@ async fn register(
 #[utoipa::path(delete, path = "/v1/devices/{id}", params(("id" = String, Path)), responses((status = 204), (status = 404, body = Problem)), tag = "devices")]
 async fn remove(State(http): State<Http>, Device(key): Device) -> Result<Response, Problem> {
     let applied = submit(&http, &key, Body::Remove).await?;
-    http.broker.disconnect(key.tenant.as_str(), key.device.as_str());
+    http.broker.forget(key.tenant.as_str(), key.device.as_str()).await;
     Ok((StatusCode::NO_CONTENT, position_header(applied.position)).into_response())
 }
 

@@ -1,8 +1,9 @@
 //! The HTTP interface: JSON in, JSON out, errors as problems, live streams as server-sent events.
 //!
-//! - [`problem`], errors as RFC 9457 has them
+//! - [`problem`], errors as RFC 9457 has them; `gates`, how much may run at a time
 //! - `body`, `auth`, `extract`: what the request says, and who calls
-//! - `devices`, `history`, `search`, `live`, `changes`: the devices, what they were, found, and as it happens
+//! - `devices`, `history`, `search` with its `figures`, `complete`, `export` (also as `csv`), `live`, `changes`: the devices, what they were, found, and as
+//!   it happens
 //! - `rules`, `receivers`, `deliveries`: who is to be told of what, and what became of it
 //! - `operations`: refused payloads, usage, health, metrics
 //! - `console`: the pages for people
@@ -15,6 +16,11 @@ mod extract;
 mod devices;
 mod history;
 mod search;
+mod figures;
+mod complete;
+mod export;
+mod csv;
+mod gates;
 mod live;
 mod changes;
 mod rules;
@@ -45,6 +51,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 use crate::rulebook::Rulebook;
 use crate::source::Truth;
+pub use gates::Gates;
 use problem::Problem;
 
 /// Items of a page at most.
@@ -73,6 +80,8 @@ pub struct Http {
     pub dev: bool,
     /// Webhooks may go to private addresses.
     pub allow_private_addresses: bool,
+    /// What takes much waits here, or is refused.
+    pub gates: Gates,
     /// Live streams end when this is cancelled.
     pub stop: CancellationToken,
 }
@@ -134,6 +143,8 @@ fn api() -> OpenApiRouter<Http> {
         .merge(devices::routes())
         .merge(history::routes())
         .merge(search::routes())
+        .merge(complete::routes())
+        .merge(export::routes())
         .merge(changes::routes())
         .merge(rules::routes())
         .merge(receivers::routes())

@@ -3,7 +3,6 @@
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
-use statecast_search::SearchError;
 use statecast_state::Refusal;
 use statecast_state::query::QueryError;
 use tracing::warn;
@@ -120,19 +119,6 @@ impl From<Refusal> for Problem {
             Refusal::Contended => (StatusCode::CONFLICT, "contended", "The twin changed too often"),
         };
         Self::new(status, kind, title, detail)
-    }
-}
-
-impl From<SearchError> for Problem {
-    fn from(error: SearchError) -> Self {
-        match error {
-            SearchError::Incomplete(_) => Self::unavailable(error.to_string()),
-            SearchError::Index(_) | SearchError::Io(_) | SearchError::InUse(_) => {
-                warn!(%error, "a search failed");
-                Self::unavailable("the search index can't be read")
-            }
-            _ => Self::bad_request(error.to_string()),
-        }
     }
 }
 

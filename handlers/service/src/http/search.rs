@@ -4,16 +4,21 @@ use std::time::{Duration, SystemTime};
 
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
-use statecast_search::{FacetCounts, Search as Index, SearchError};
-use statecast_state::query::{Field, Query as Search, Sort};
-use statecast_state::{Position, TenantId, Twin};
+use serde_json::{Map, Value};
+use statecast_search::facets::{FACET_STATISTICS_MAX, FACETS_MAX};
+use statecast_search::histogram::HISTOGRAMS_MAX;
+use statecast_search::statistics::STATISTICS_MAX;
+use statecast_search::{Question, Search as Index, SearchError};
+use statecast_state::query::{Field, Histogram, Query as Search, Sort, list};
+use statecast_state::{Position, TenantId, Timestamp, Twin};
+use tracing::warn;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::Http;
 use super::auth::Caller;
 use super::extract::Query;
+use super::figures;
 use super::problem::Problem;
 
 /// How long a search waits for the index to reach `after`.
@@ -31,20 +36,36 @@ struct Asked {
     /// A query, e.g. `battery:<20 -site:lab`; empty for all devices.
     #[serde(default)]
     q: String,
-    /// Fields to sort by, `-` before a field for descending, e.g. `-battery,id`.
+    /// Fields to sort by, `-` before a field for descending, e.g. `-battery,id`; or `relevance`, the best match of
+    /// the words first. Numbers come before strings, these before false and true, and what a device doesn't have
+    /// last.
     #[serde(default)]
     sort: String,
     /// Devices at most; 1 to 200, 20 where nothing is said.
     limit: Option<usize>,
-    /// `next_cursor` of the page before.
+    /// `next_cursor` of the page before. While devices change, one that matches all the time and whose values of the sort
+    /// keys stay as they are is on exactly one page.
     cursor: Option<String>,
     /// A position that the answer must include, or `now` for everything that is acknowledged: wait for it, at most
     /// 5 s.
     #[serde(default)]
     after: String,
-    /// Fields whose values are to be counted, at most 4, with commas between.
+    /// Fields whose values are to be counted, at most 8, with commas between.
     #[serde(default)]
     facets: String,
+    /// Fields to be summed up for each value of each facet, at most 4, e.g. `battery`.
+    #[serde(default)]
+    facet_stats: String,
+    /// Fields to be summed up: count, smallest, largest, mean, percentiles, different values; at most 8.
+    #[serde(default)]
+    stats: String,
+    /// Fields to be counted by intervals, at most 8, each with the width of a bucket or without, e.g.
+    /// `battery:10,seen:1h,temperature`. Of time it is a number and one of `s m h d w`.
+    #[serde(default)]
+    histograms: String,
+    /// Tell what in each device of the page made it match.
+    #[serde(default)]
+    highlight: bool,
 }
 
 /// What was found.
@@ -60,6 +81,18 @@ struct Answer {
     /// For each field asked for: its values with the number of devices that match, most first.
     #[schema(value_type = Object)]
     facets: Map<String, Value>,
+    /// For each field asked for: what its values come to in all devices that match, exactly.
+    #[schema(value_type = Object)]
+    stats: Map<String, Value>,
+    /// For each field asked for: how many values are in each bucket, from the first to the last that isn't empty.
+    #[schema(value_type = Object)]
+    histograms: Map<String, Value>,
+    /// Where asked for, for each item the values that made it match, as the item is now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    highlights: Option<Vec<Vec<Highlight>>>,
+    /// Where nothing matches: what was perhaps meant. It isn't searched for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    did_you_mean: Option<DidYouMean>,
     /// The query as a sentence: how it was understood.
     sentence: String,
     /// What is probably not meant, although the query was understood.
@@ -81,7 +114,39 @@ struct Hint {
     suggestion: Option<String>,
 }
 
-/// Finds devices.
+/// A value that made a device match.
+#[derive(Serialize, ToSchema)]
+struct Highlight {
+    /// Where it is in the item, as a JSON Pointer (RFC 6901), e.g. `/reported/name`.
+    at: String,
+    /// Which characters of the string, from the first to behind the last, in Unicode code points from 0; empty for what
+    /// isn't a string.
+    ranges: Vec<[usize; 2]>,
+}
+
+/// A query that finds something, and is nearly the one that was asked.
+#[derive(Serialize, ToSchema)]
+struct DidYouMean {
+    /// The whole query, corrected.
+    query: String,
+    /// How many devices it finds.
+    total: usize,
+    /// What was corrected in it.
+    corrections: Vec<Correction>,
+}
+
+/// A word, or the text of a field, that no device has.
+#[derive(Serialize, ToSchema)]
+struct Correction {
+    /// What stands in the query, in lower case.
+    was: String,
+    /// The nearest that devices have.
+    instead: String,
+    /// How many devices have it.
+    devices: usize,
+}
+
+/// Finds devices. Total, facets, statistics and histograms are of one moment of the index; the items are as they are now.
 #[utoipa::path(get, path = "/v1/search", params(Asked), responses((status = 200, body = Answer), (status = 400, body = Problem), (status = 503, body = Problem)), tag = "search")]
 async fn search(
     State(http): State<Http>,
@@ -90,36 +155,89 @@ async fn search(
 ) -> Result<axum::Json<Answer>, Problem> {
     let query = Search::parse(&asked.q)?;
     let sort = Sort::parse(&asked.sort)?;
-    let facets: Vec<Field> = Sort::parse(&asked.facets)?.into_iter().map(|key| key.field).collect();
+    let facets = list::fields(&asked.facets, FACETS_MAX)?;
+    let facet_stats = list::fields(&asked.facet_stats, FACET_STATISTICS_MAX)?;
+    let stats = list::fields(&asked.stats, STATISTICS_MAX)?;
+    let histograms = Histogram::parse(&asked.histograms, HISTOGRAMS_MAX)?;
     let limit = asked.limit.unwrap_or(20).clamp(1, PAGE_MAX);
-    if let Some(after) = after(&asked.after, http.flow.horizon())? {
-        http.search.wait(after, AFTER_WAIT_MAX).await.map_err(|late| {
-            Problem::unavailable(format!("the index has not yet reached position {after}: {late}"))
-        })?;
-    }
+    wait(&http, &asked.after).await?;
+    let plain = stats.is_empty() && histograms.is_empty() && facet_stats.is_empty();
+    let permit = if plain { None } else { Some(http.gates.figures().await?) };
     let sentence = query.sentence();
-    http.search.complete(AFTER_WAIT_MAX).await?;
     let (index, tenant) = (http.search.clone(), caller.tenant.clone());
+    let now = SystemTime::now().into();
     // Its own thread, because a query over a whole fleet takes milliseconds.
-    let (found, hints) = tokio::task::spawn_blocking(move || {
-        let now = SystemTime::now().into();
-        let cursor = asked.cursor.as_deref().filter(|cursor| !cursor.is_empty());
-        let found = index.search(&tenant, &query, &sort, limit, cursor, &facets, now)?;
-        Ok::<_, SearchError>((found, hints(&index, &tenant, &query)))
-    })
-    .await
-    .map_err(|_| Problem::unavailable("the search failed"))??;
-    let twins = http.store.by_ids(&caller.tenant, &found.ids).await?;
+    let (found, hints, meant, highlight, stats, facet_stats, query) =
+        tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            let cursor = asked.cursor.as_deref().filter(|cursor| !cursor.is_empty());
+            let question = Question {
+                sort: &sort,
+                limit,
+                cursor,
+                facets: &facets,
+                facet_stats: &facet_stats,
+                stats: &stats,
+                histograms: &histograms,
+                ..Question::new(&tenant, &query, now)
+            };
+            let found = index.search(&question)?;
+            let nothing = found.total == 0 && cursor.is_none();
+            let meant = if nothing { index.did_you_mean(&question)? } else { None };
+            let hints = hints(&index, &tenant, &query);
+            Ok::<_, SearchError>((found, hints, meant, asked.highlight, stats, facet_stats, query))
+        })
+        .await
+        .map_err(|_| Problem::unavailable("the search failed"))??;
+    // One that was removed since the index saw it is left out.
+    let items: Vec<_> = http.store.by_ids(&caller.tenant, &found.ids).await?.into_iter().flatten().collect();
+    let (items, highlights) = if highlight {
+        let highlighted = tokio::task::spawn_blocking(move || {
+            let highlights = items.iter().map(|twin| highlights(&query, twin, now)).collect();
+            (items, Some(highlights))
+        });
+        highlighted.await.map_err(|_| Problem::unavailable("the search failed"))?
+    } else {
+        (items, None)
+    };
     Ok(axum::Json(Answer {
         total: found.total,
-        // One that was removed since the index saw it is left out.
-        items: twins.into_iter().flatten().collect(),
+        items,
         next_cursor: found.next_cursor.unwrap_or_default(),
-        facets: found.facets.iter().map(counts).collect(),
+        facets: found.facets.iter().map(|facet| figures::facet(facet, &facet_stats)).collect(),
+        stats: figures::named(&stats, &found.stats),
+        histograms: found.histograms.iter().map(figures::histogram).collect(),
         sentence,
         hints,
+        highlights,
+        did_you_mean: meant.map(DidYouMean::from),
         position: found.position,
     }))
+}
+
+fn highlights(query: &Search, twin: &Twin, now: Timestamp) -> Vec<Highlight> {
+    let found = query.highlights(twin, now).into_iter();
+    found.map(|highlight| Highlight { at: highlight.at, ranges: highlight.ranges }).collect()
+}
+
+impl From<statecast_search::DidYouMean> for DidYouMean {
+    fn from(meant: statecast_search::DidYouMean) -> Self {
+        let corrections = meant.corrections.into_iter().map(|correction| Correction {
+            was: correction.was,
+            instead: correction.instead,
+            devices: correction.devices,
+        });
+        Self { query: meant.query, total: meant.total, corrections: corrections.collect() }
+    }
+}
+
+/// Waits until there is an index, and for it to reach the position that `after` names, if it names one.
+pub(super) async fn wait(http: &Http, text: &str) -> Result<(), Problem> {
+    http.search.complete(AFTER_WAIT_MAX).await?;
+    let Some(after) = after(text, http.flow.horizon())? else { return Ok(()) };
+    http.search.wait(after, AFTER_WAIT_MAX).await.map_err(|late| {
+        Problem::unavailable(format!("the index has not yet reached position {after}: {late}"))
+    })
 }
 
 /// What a person should look at, by what the devices of the tenant have. Where the index can't say, nothing is odd.
@@ -145,9 +263,15 @@ fn after(text: &str, horizon: Position) -> Result<Option<Position>, Problem> {
     }
 }
 
-/// The values of a field, most frequent first, and how many more there are.
-fn counts(facet: &FacetCounts) -> (String, Value) {
-    let values: Vec<_> =
-        facet.values.iter().map(|(value, count)| json!({ "value": value, "count": count })).collect();
-    (facet.field.to_string(), json!({ "values": values, "more": facet.more }))
+impl From<SearchError> for Problem {
+    fn from(error: SearchError) -> Self {
+        match error {
+            SearchError::Incomplete(_) => Self::unavailable(error.to_string()),
+            SearchError::Cursor | SearchError::Refused(_) => Self::bad_request(error.to_string()),
+            SearchError::InUse(_) | SearchError::Io(_) | SearchError::Index(_) => {
+                warn!(error = format!("{:#}", anyhow::Error::from(error)), "a search failed");
+                Self::unavailable("the search failed")
+            }
+        }
+    }
 }

@@ -13,7 +13,9 @@
 //! - [`needs`]: what the outcome depends on, so that a change is evaluated only where it can matter
 //! - [`percolator`]: many queries at once: those that a change can affect
 //! - `sentence`, [`hints`]: the query told back to a person, and what they probably meant
-//! - [`sort`]: the order of results
+//! - [`highlight`]: what in a twin made it match
+//! - [`cursor`]: what could complete a query that is being written
+//! - [`list`], [`sort`], [`histogram`]: what is named beside a query: fields, the order of results, what to count
 #![doc = include_str!("../../../../docs/query-language.md")]
 
 pub mod ast;
@@ -31,7 +33,11 @@ pub mod needs;
 pub mod percolator;
 mod sentence;
 pub mod hints;
+pub mod highlight;
+pub mod cursor;
+pub mod list;
 pub mod sort;
+pub mod histogram;
 #[cfg(test)]
 mod samples;
 
@@ -42,12 +48,14 @@ use thiserror::Error;
 
 pub use ast::{Expr, Literal};
 pub use fields::Field;
+pub use highlight::Highlight;
 pub use hints::Hint;
+pub use histogram::{Histogram, Interval};
 pub use moment::Moment;
 pub use needs::{Needs, Touched};
 pub use percolator::Percolator;
 pub use range::{Limits, Range};
-pub use sort::{Sort, SortKey};
+pub use sort::{By, Sort, SortKey};
 pub use text::Pattern;
 
 use crate::{Timestamp, Twin};
@@ -80,6 +88,11 @@ impl Query {
     /// Whether the twin matches at the moment `now`.
     pub fn matches(&self, twin: &Twin, now: Timestamp) -> bool {
         eval::matches(&self.expr, twin, now)
+    }
+
+    /// The values of the twin that made it match, and where in them; at most [`highlight::HIGHLIGHTS_MAX`].
+    pub fn highlights(&self, twin: &Twin, now: Timestamp) -> Vec<Highlight> {
+        highlight::highlights(&self.expr, twin, now)
     }
 
     /// The query as it was written. [`Expr`] displays as the canonical form.

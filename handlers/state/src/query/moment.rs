@@ -75,13 +75,13 @@ impl Moment {
 }
 
 /// The time that a string says, which is folded already: RFC 3339, or a day, which is its beginning in UTC.
-pub(super) fn of_text(folded: &str) -> Option<Timestamp> {
+pub fn of_text(folded: &str) -> Option<Timestamp> {
     read_day(folded).or_else(|| Timestamp::parse(folded))
 }
 
 /// The time that a number says: seconds, milliseconds, microseconds or nanoseconds since the epoch, told apart by
 /// magnitude, from 1973 on.
-pub(super) fn of_number(number: f64) -> Option<Timestamp> {
+pub fn of_number(number: f64) -> Option<Timestamp> {
     if number < EPOCH_MIN { None } else { Timestamp::from_epoch(number) }
 }
 

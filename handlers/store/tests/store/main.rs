@@ -8,5 +8,6 @@ mod cuts;
 mod ownership;
 mod reads;
 mod outbox;
+mod mqtt;
 mod partitions;
 mod private_server;
