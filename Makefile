@@ -1,6 +1,6 @@
 # What people and CI call. `make demo` and `make test` do all their set-up on a fresh Debian machine with Rust.
 
-.PHONY: build demo test lint bench fuzz audit openapi deps deps-run deps-test
+.PHONY: build demo test lint bench bench-long fuzz audit openapi deps deps-run deps-test
 
 CLIENTS := target/clients
 
@@ -23,6 +23,10 @@ lint:
 # Ratios measured in one run; writes target/bench/results.json.
 bench: deps-run build
 	target/release/statecast-bench
+
+# The same, and an hour of load with ten kills.
+bench-long: deps-run build
+	target/release/statecast-bench --long
 
 # The bytes of the front door, FUZZ_SECONDS long. What is found new stays in target/fuzz/found; a fault is written to
 # broker/fuzz/artifacts.

@@ -1,7 +1,5 @@
 //! A twin as it is written into the index.
 
-use std::collections::BTreeMap;
-
 use serde_json::Value;
 use statecast_state::query::fields::{visit_properties, visit_texts};
 use statecast_state::query::{QUERY_BYTES_MAX, text};
@@ -28,8 +26,8 @@ pub(crate) fn document(fields: &Fields, key: &DeviceKey, twin: &Twin) -> Tantivy
 
     document.add_bytes(fields.facts, &scope.string(property::ID, &text::fold(key.device.as_str())));
     document.add_bytes(fields.facts, &scope.boolean(property::ONLINE, twin.presence.online));
-    let mut columns: BTreeMap<String, Vec<OwnedValue>> = BTreeMap::new();
-    columns.insert(property::ONLINE.to_owned(), vec![OwnedValue::Bool(twin.presence.online)]);
+    // A name comes once for each of its values.
+    let mut columns = vec![(property::ONLINE.to_owned(), OwnedValue::Bool(twin.presence.online))];
     for (root, properties) in property::ROOTS.into_iter().zip([&twin.reported, &twin.desired, &twin.tags]) {
         visit_properties(properties, &mut |path, value| {
             // No query can name it.
@@ -42,12 +40,11 @@ pub(crate) fn document(fields: &Fields, key: &DeviceKey, twin: &Twin) -> Tantivy
                 document.add_bytes(fields.facts, &fact);
             }
             if let Some(value) = column_value(value) {
-                columns.entry(name).or_default().push(value);
+                columns.push((name, value));
             }
         });
     }
-    let columns = columns.into_iter().map(|(name, values)| (name, OwnedValue::Array(values)));
-    document.add_field_value(fields.values, &OwnedValue::Object(columns.collect()));
+    document.add_field_value(fields.values, &OwnedValue::Object(columns));
     document
 }
 

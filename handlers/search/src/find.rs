@@ -91,11 +91,11 @@ impl Search {
     /// what was asked about all of them. Blocks, for milliseconds.
     ///
     /// # Errors
-    /// `Cursor` when it came with another order, `Refused` when more is asked than allowed or what this query
+    /// `Incomplete` while there is no index to ask, `Cursor` when it came with another order, `Refused` when more is asked than allowed or what this query
     /// can't answer, `Index` when the index fails.
     pub fn search(&self, question: &Question<'_>) -> Result<Found, SearchError> {
         question.check()?;
-        let view = self.view();
+        let view = self.view()?;
         let Question { tenant, query, sort, .. } = *question;
         let (behind, weights) = question.cursor.map(|text| cursor::read(sort, text)).transpose()?.unzip();
         let relevance = relevance(&view, question, weights)?;

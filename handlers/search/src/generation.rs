@@ -1,28 +1,33 @@
-//! One index on disk, from its first document to the day when another takes its place.
+//! One index on disk, from the day it is complete to the day when another takes its place.
 //!
-//! A generation is made empty and filled by a rebuild; its first commit with a position makes it *complete*,
-//! and from then on each commit moves the position. Only a complete one is opened again after a restart, and
-//! only when each of its files has the checksum that it was written with. Whatever goes wrong with one, the
-//! answer is the same: it is dropped, and the next is built from the source.
+//! A generation is made by a [`crate::filling::Filling`]; each commit moves its position. It is opened again
+//! after a restart only when each of its files has the checksum that it was written with. Whatever goes wrong
+//! with one, the answer is the same: it is dropped, and the next is built from the source.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
-use std::{fs, io};
 
 use metrics::{gauge, histogram};
 use serde::{Deserialize, Serialize};
 use statecast_state::{DeviceKey, Position, Twin};
 use tantivy::indexer::{IndexWriterOptions, LogMergePolicy};
-use tantivy::{Index, IndexReader, IndexSettings, IndexWriter, ReloadPolicy, Searcher, Term};
+use tantivy::{Index, IndexReader, IndexWriter, ReloadPolicy, Searcher};
 use thiserror::Error;
 
-use crate::directory::Unsynced;
-use crate::schema::{self, Fields, SCHEMA_VERSION};
-use crate::{SearchError, Settings};
+use crate::directory::Deferred;
+use crate::replaced::Replaced;
+use crate::schema::{self, Fields};
+use crate::{SearchError, Settings, entry};
 
 /// Segments of about the same size that are merged into one.
 const MERGED_SEGMENTS_MIN: usize = 8;
+/// Those of about the same size: none is this many times smaller than the largest, as a power of two. Eight times, so
+/// that what was merged isn't merged again until there are eight of it.
+const SAME_SIZE_LOG2: f64 = 3.0;
+/// Whatever is smaller than this counts as this large, in documents: about what a commit brings.
+const SMALL_SEGMENT_DOCUMENTS: u32 = 500;
 /// A segment of which more than this part is deleted is merged whatever its size.
 const DELETED_RATIO_MAX: f32 = 0.5;
 
@@ -31,9 +36,18 @@ const WRITTEN_FILES: &str = ".managed.json";
 
 /// What a commit carries beside its documents.
 #[derive(Debug, Serialize, Deserialize)]
-struct Payload {
-    schema: u32,
-    position: Position,
+pub(crate) struct Payload {
+    /// The version of what is written into the index; see [`schema::SCHEMA_VERSION`].
+    pub(crate) schema: u32,
+    /// All changes up to here are in it.
+    pub(crate) position: Position,
+}
+
+impl Payload {
+    /// As tantivy keeps it.
+    pub(crate) fn write(&self) -> Result<String, Unfit> {
+        Ok(serde_json::to_string(self).map_err(io::Error::from)?)
+    }
 }
 
 /// Why a generation can't be used.
@@ -47,8 +61,8 @@ pub(crate) enum Unfit {
     Damaged(PathBuf),
     #[error("it was never completed")]
     Incomplete,
-    #[error("it has another schema")]
-    OtherSchema,
+    #[error("it has other fields")]
+    OtherFields,
 }
 
 /// What searches see: set as one, so that an answer and its position belong together.
@@ -62,32 +76,24 @@ pub(crate) struct View {
     pub(crate) position: Position,
 }
 
-/// One index on disk and its only writer. Every call blocks.
+/// One complete index on disk and its only writer. Every call blocks.
 pub(crate) struct Generation {
     path: PathBuf,
     fields: Fields,
+    directory: Deferred,
     writer: IndexWriter,
     reader: IndexReader,
-    position: Option<Position>,
+    payload: Payload,
 }
 
 impl Generation {
-    /// Makes an empty one in `path`, a directory that doesn't exist.
-    pub(crate) fn create(path: &Path, settings: &Settings) -> Result<Self, Unfit> {
-        fs::create_dir_all(path)?;
-        let (schema, fields) = schema::build();
-        let directory = Unsynced::open(path).map_err(tantivy::TantivyError::from)?;
-        let index = Index::create(directory, schema, IndexSettings::default())?;
-        Self::start(path, &index, fields, None, settings)
-    }
-
-    /// Opens a complete one after checking each of its files.
+    /// Opens one that is complete after checking each of its files.
     pub(crate) fn open(path: &Path, settings: &Settings) -> Result<Self, Unfit> {
-        let directory = Unsynced::open(path).map_err(tantivy::TantivyError::from)?;
-        let index = Index::open(directory)?;
+        let directory = Deferred::open(path).map_err(tantivy::TantivyError::from)?;
+        let index = Index::open(directory.clone())?;
         let (schema, fields) = schema::build();
         if index.schema() != schema {
-            return Err(Unfit::OtherSchema);
+            return Err(Unfit::OtherFields);
         }
         let meta = index.load_metas()?;
         let payload: Payload = meta
@@ -95,9 +101,6 @@ impl Generation {
             .as_deref()
             .and_then(|text| serde_json::from_str(text).ok())
             .ok_or(Unfit::Incomplete)?;
-        if payload.schema != SCHEMA_VERSION {
-            return Err(Unfit::OtherSchema);
-        }
         // The one list holds every file that a segment may have, the other those that were written.
         let written = index.directory().list_managed_files();
         for file in meta.list_segment_files() {
@@ -109,14 +112,16 @@ impl Generation {
         if written.is_empty() {
             return Err(Unfit::Damaged(path.join(WRITTEN_FILES)));
         }
-        Self::start(path, &index, fields, Some(payload.position), settings)
+        Self::start(path, &index, fields, directory, payload, settings)
     }
 
-    fn start(
+    /// Begins to write an index that has a commit with this payload.
+    pub(crate) fn start(
         path: &Path,
         index: &Index,
         fields: Fields,
-        position: Option<Position>,
+        directory: Deferred,
+        payload: Payload,
         settings: &Settings,
     ) -> Result<Self, Unfit> {
         schema::register_tokenizer(index);
@@ -128,10 +133,12 @@ impl Generation {
         let writer = index.writer_with_options(options)?;
         let mut merges = LogMergePolicy::default();
         merges.set_min_num_segments(MERGED_SEGMENTS_MIN);
+        merges.set_level_log_size(SAME_SIZE_LOG2);
+        merges.set_min_layer_size(SMALL_SEGMENT_DOCUMENTS);
         merges.set_del_docs_ratio_before_merge(DELETED_RATIO_MAX);
         writer.set_merge_policy(Box::new(merges));
         let reader = index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into()?;
-        Ok(Self { path: path.to_owned(), fields, writer, reader, position })
+        Ok(Self { path: path.to_owned(), fields, directory, writer, reader, payload })
     }
 
     /// Where it is on disk.
@@ -139,36 +146,46 @@ impl Generation {
         &self.path
     }
 
-    /// The position of the last commit; none until it is complete.
-    pub(crate) fn position(&self) -> Option<Position> {
-        self.position
+    /// Its files.
+    pub(crate) fn directory(&self) -> &Deferred {
+        &self.directory
     }
 
-    /// Puts each twin in the place of what there is of its device; none removes it. Not seen until the next
-    /// commit.
-    pub(crate) fn write<'a>(
-        &mut self,
-        items: impl IntoIterator<Item = (&'a DeviceKey, &'a Option<Arc<Twin>>)>,
-    ) -> Result<(), Unfit> {
+    /// The position of the last commit.
+    pub(crate) fn position(&self) -> Position {
+        self.payload.position
+    }
+
+    /// The version of what was written into it.
+    pub(crate) fn schema(&self) -> u32 {
+        self.payload.schema
+    }
+
+    /// Puts each twin in the place of what there is of its device; none removes it. Each device at most once
+    /// in a call. Not seen until the next commit.
+    pub(crate) fn write<'a, I>(&mut self, items: I) -> Result<(), Unfit>
+    where
+        I: IntoIterator<Item = (&'a DeviceKey, &'a Option<Arc<Twin>>)>,
+        I::IntoIter: Clone,
+    {
+        let items = items.into_iter();
+        // All before the first document: so the segment that is written now needs no look.
+        let replaced = Replaced::new(self.fields.key, items.clone().map(|(key, _)| key));
+        self.writer.delete_query(Box::new(replaced))?;
         for (key, twin) in items {
-            self.writer.delete_term(Term::from_field_bytes(self.fields.key, &schema::key_bytes(key)));
             if let Some(twin) = twin {
-                self.writer.add_document(crate::entry::document(&self.fields, key, twin))?;
+                self.writer.add_document(entry::document(&self.fields, key, twin))?;
             }
         }
         Ok(())
     }
 
-    /// Makes what was written searchable, and `position` what the index starts from when it is opened again;
-    /// without one it stays as incomplete as it was.
-    pub(crate) fn commit(&mut self, position: Option<Position>) -> Result<(), Unfit> {
+    /// Makes what was written searchable, and `position` what the index starts from when it is opened again.
+    pub(crate) fn commit(&mut self, position: Position) -> Result<(), Unfit> {
         let started = Instant::now();
         let mut commit = self.writer.prepare_commit()?;
-        if let Some(position) = position.or(self.position) {
-            let payload = Payload { schema: SCHEMA_VERSION, position };
-            commit.set_payload(&serde_json::to_string(&payload).map_err(io::Error::from)?);
-            self.position = Some(position);
-        }
+        self.payload.position = position;
+        commit.set_payload(&self.payload.write()?);
         commit.commit()?;
         self.reload()?;
         histogram!("statecast_search_commit_seconds").record(started.elapsed());
@@ -185,6 +202,19 @@ impl Generation {
             gauge!("statecast_search_segments").set(searcher.segment_readers().len() as f64);
         }
         Ok(())
+    }
+
+    /// Brings the disk to the last commit, and looks whether all that it needs is still there.
+    pub(crate) fn save(&self) -> Result<(), Unfit> {
+        self.directory.save()?;
+        let index = self.writer.index();
+        let written = index.directory().list_managed_files();
+        let meta = index.load_metas()?;
+        let needed = meta.list_segment_files().into_iter().filter(|file| written.contains(file));
+        match self.directory.missing(needed)? {
+            Some(file) => Err(Unfit::Damaged(file)),
+            None => Ok(()),
+        }
     }
 
     /// What the last commit made searchable, as of `position`.

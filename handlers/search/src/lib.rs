@@ -6,30 +6,36 @@
 //! - [`source`]: `Source`, where the index gets its truth from
 //! - `property`, `facts`, `entry`: a twin as it is written: names, terms, columns
 //! - `schema`: the fields of the index
-//! - `directory`: its files, written without waiting for the disk
-//! - `generation`: one index on disk: opened and checked, written, committed
+//! - `late_file`, `directory`: its files: small ones in memory, and saved to the disk every few seconds
+//! - `replaced`, `generation`: one index on disk: opened and checked, written, committed
+//! - `filling`: one that is filled for the first time
 //! - `shelf`: the directory in which a generation takes the place of another
-//! - [`search`]: `Search`, the handle: positions, and waiting for one
-//! - [`follow`]: changes to commits, at the `pace` that the machine bears; and `rebuild`, from nothing
+//! - [`status`], [`search`]: `Search`, the handle: positions, and waiting for one
+//! - [`follow`]: changes to commits, at the `pace` that the machine bears; its `course`, and `rebuild`, from nothing
 //! - `filter`, `translate`, `within`: a query of ours to one of tantivy
 //! - `postings`, `relevance`, `order`, `cursor`: what matches, in order, page by page
 //! - `values`, [`statistics`], [`histogram`], `figures`, [`facets`]: what the values of all that matches come to
 //! - [`find`]: one question, one pass, one answer
 //! - [`terms`], [`spelling`]: what there is to be asked for, and what was perhaps meant
 //! - `names`: which properties there are
-//! - [`verify`]: index and table compared, and repaired
+//! - `range`, [`verify`], [`check`]: index and table compared, and repaired; when asked, and all the time
 
 pub mod source;
 mod property;
 mod facts;
 mod entry;
 mod schema;
+mod late_file;
 mod directory;
+mod replaced;
 mod generation;
+mod filling;
 mod shelf;
+pub mod status;
 pub mod search;
 mod pace;
 pub mod follow;
+mod course;
 mod rebuild;
 mod filter;
 mod translate;
@@ -47,16 +53,20 @@ pub mod find;
 pub mod terms;
 pub mod spelling;
 mod names;
+mod range;
 pub mod verify;
+pub mod check;
 
+pub use check::check;
 pub use facets::{FacetCounts, FacetValue};
 pub use find::{Found, Question};
 pub use follow::follow;
 pub use histogram::HistogramCounts;
 pub use search::{Late, NotFollowing, Search, SearchError, Settings};
-pub use source::{Changes, FeedGone, Page, Source};
+pub use source::{Changes, Digest, FeedGone, Page, Source};
 pub use spelling::DidYouMean;
 pub use statistics::Statistics;
+pub use status::{Checked, Progress, Status};
 pub use terms::{Kind, KnownField};
 pub use verify::Verified;
 

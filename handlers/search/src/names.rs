@@ -24,7 +24,7 @@ impl Search {
         if field.path().is_none() {
             return Ok(true);
         }
-        let (view, term) = (self.view(), Scope::of(tenant).exists(&property::name(field)));
+        let (view, term) = (self.view()?, Scope::of(tenant).exists(&property::name(field)));
         for reader in view.searcher.segment_readers() {
             let inverted = reader.inverted_index(view.fields.facts)?;
             if let Some(info) = inverted.terms().get(&term)?
@@ -41,7 +41,7 @@ impl Search {
     /// # Errors
     /// `Index` when the index fails.
     pub fn properties(&self, tenant: &TenantId) -> Result<Vec<Field>, SearchError> {
-        let (view, prefix) = (self.view(), Scope::of(tenant).exists(""));
+        let (view, prefix) = (self.view()?, Scope::of(tenant).exists(""));
         let mut found = Vec::new();
         for reader in view.searcher.segment_readers() {
             let inverted = reader.inverted_index(view.fields.facts)?;

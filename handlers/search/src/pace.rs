@@ -1,4 +1,4 @@
-//! How long the index rests between two commits.
+//! How long is rested: between two commits, between two looks, before what failed is tried again.
 
 use std::time::Duration;
 
@@ -13,6 +13,12 @@ const REST_PER_COMMIT: u32 = 1;
 pub(crate) fn rest(commit: Duration, settings: &Settings) -> Duration {
     let min = settings.commit_interval_min;
     commit.saturating_mul(REST_PER_COMMIT).clamp(min, settings.commit_interval_max.max(min))
+}
+
+/// The pause after some work that may take up `percent` of the time.
+pub(crate) fn share(worked: Duration, percent: u8) -> Duration {
+    let percent = u32::from(percent.clamp(1, 100));
+    worked.saturating_mul(100 - percent) / percent
 }
 
 /// The pause before a call that failed is repeated: doubles up to half a minute.
@@ -31,6 +37,14 @@ mod tests {
         assert_eq!(rest(ms(1), &settings), ms(20));
         assert_eq!(rest(ms(50), &settings), ms(50));
         assert_eq!(rest(ms(5_000), &settings), ms(1_000));
+    }
+
+    #[test]
+    fn work_takes_its_share() {
+        let ms = Duration::from_millis;
+        assert_eq!(share(ms(2), 2), ms(98));
+        assert_eq!(share(ms(2), 100), ms(0));
+        assert_eq!(share(ms(2), 0), ms(198), "never nothing at all");
     }
 
     #[test]

@@ -10,7 +10,9 @@ use thiserror::Error;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::generation::{Generation, View};
+use crate::schema::SCHEMA_VERSION;
 use crate::shelf::Shelf;
+use crate::status::{Checked, Progress, Status};
 
 /// Requests to the follower that may wait at a time.
 const REQUESTS_MAX: usize = 16;
@@ -24,6 +26,9 @@ pub struct Settings {
     pub commit_interval_min: Duration,
     /// Longest time between two commits while there are changes.
     pub commit_interval_max: Duration,
+    /// The version of what is written into the index: an index with another one answers until a new one is built
+    /// beside it. Only tests set another than the program's own.
+    pub schema_version: u32,
 }
 
 impl Default for Settings {
@@ -32,6 +37,7 @@ impl Default for Settings {
             writer_heap_bytes: 50_000_000,
             commit_interval_min: Duration::from_millis(20),
             commit_interval_max: Duration::from_secs(1),
+            schema_version: SCHEMA_VERSION,
         }
     }
 }
@@ -45,6 +51,9 @@ pub enum SearchError {
     /// More than is allowed, or what this query can't answer; the text says what.
     #[error("{0}")]
     Refused(&'static str),
+    /// There is no complete index yet: it is being built.
+    #[error("the index is being built: {0}")]
+    Incomplete(Progress),
     /// Another process has the directory of the index.
     #[error("the index in {0} is in use by another process")]
     InUse(PathBuf),
@@ -79,8 +88,12 @@ pub struct Search {
 
 struct Inner {
     settings: Settings,
-    /// What searches see. The follower replaces it after each commit.
-    view: watch::Sender<View>,
+    /// What searches see; none until there is a complete index. The follower replaces it after each commit.
+    view: watch::Sender<Option<View>>,
+    /// How far a build is, while there is one.
+    progress: Mutex<Option<Progress>>,
+    /// What the last comparison with the table found.
+    checked: Mutex<Option<Checked>>,
     /// How many wait for a position: while somebody does, the follower doesn't pause longer than it must.
     waiting: watch::Sender<usize>,
     requests: mpsc::Sender<Request>,
@@ -91,7 +104,7 @@ struct Inner {
 /// What only the follower has: the right to write.
 pub(crate) struct Hands {
     pub(crate) shelf: Arc<Shelf>,
-    pub(crate) generation: Generation,
+    pub(crate) generation: Option<Generation>,
     pub(crate) requests: mpsc::Receiver<Request>,
 }
 
@@ -104,21 +117,22 @@ pub(crate) enum Request {
 }
 
 impl Search {
-    /// Opens the index in `dir`, or makes an empty one there; blocks for as long as it takes to read its
-    /// files once. One that is damaged, incomplete or of another schema is dropped, and built anew by
-    /// [`crate::follow`].
+    /// Opens the index in `dir`; blocks for as long as it takes to read its files once. Where there is none, or one
+    /// that is damaged or incomplete, [`crate::follow`] builds it anew. One of another schema answers until then.
     ///
     /// # Errors
-    /// `InUse` when another process has it; `Io` and `Index` when an empty one can't be made either.
+    /// `InUse` when another process has it; `Io` when the directory can't be read.
     pub fn open(dir: &Path, settings: Settings) -> Result<Self, SearchError> {
         let shelf = Shelf::open(dir, settings.clone())?;
         let generation = shelf.take()?;
         let (requests, receiver) = mpsc::channel(REQUESTS_MAX);
-        let view = generation.view(generation.position().unwrap_or_default());
+        let view = generation.as_ref().map(|generation| generation.view(generation.position()));
         let hands = Hands { shelf: Arc::new(shelf), generation, requests: receiver };
         let inner = Inner {
             settings,
             view: watch::Sender::new(view),
+            progress: Mutex::default(),
+            checked: Mutex::default(),
             waiting: watch::Sender::new(0),
             requests,
             hands: Mutex::new(Some(hands)),
@@ -126,14 +140,32 @@ impl Search {
         Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// All changes up to here are what a search sees; 0 until the first build is complete.
+    /// All changes up to here are what a search sees; 0 while there is no complete index.
     pub fn position(&self) -> Position {
-        self.inner.view.borrow().position
+        self.inner.view.borrow().as_ref().map(|view| view.position).unwrap_or_default()
     }
 
-    /// How many documents a search sees, those of all tenants.
-    pub fn documents(&self) -> u64 {
-        self.inner.view.borrow().searcher.num_docs()
+    /// How the index is: how far, how large, what is being done to it.
+    pub fn status(&self) -> Status {
+        let view = self.inner.view.borrow();
+        Status {
+            position: view.as_ref().map(|view| view.position),
+            documents: view.as_ref().map_or(0, |view| view.searcher.num_docs()),
+            segments: view.as_ref().map_or(0, |view| view.searcher.segment_readers().len()),
+            building: *self.inner.progress.lock(),
+            checked: self.inner.checked.lock().clone(),
+        }
+    }
+
+    /// Waits until there is a complete index; right after a start that may take a moment.
+    ///
+    /// # Errors
+    /// `Incomplete` when it took longer than `timeout`.
+    pub async fn complete(&self, timeout: Duration) -> Result<(), SearchError> {
+        let mut view = self.inner.view.subscribe();
+        // Whatever the outcome, what counts is what there is afterwards.
+        drop(tokio::time::timeout(timeout, view.wait_for(Option::is_some)).await);
+        self.view().map(drop)
     }
 
     /// Waits until a search sees all changes up to `position`, and asks for a commit now.
@@ -146,7 +178,11 @@ impl Search {
         }
         let _hurry = Hurry::new(&self.inner.waiting);
         let mut view = self.inner.view.subscribe();
-        let reached = tokio::time::timeout(timeout, view.wait_for(|view| view.position >= position)).await;
+        let reached = tokio::time::timeout(
+            timeout,
+            view.wait_for(|view| view.as_ref().is_some_and(|view| view.position >= position)),
+        )
+        .await;
         match reached {
             Ok(Ok(_)) => Ok(()),
             // The sender lives as long as this handle, so only the time can have run out.
@@ -178,12 +214,40 @@ impl Search {
         &self.inner.settings
     }
 
-    pub(crate) fn view(&self) -> View {
-        self.inner.view.borrow().clone()
+    pub(crate) fn view(&self) -> Result<View, SearchError> {
+        let view = self.inner.view.borrow().clone();
+        view.ok_or_else(|| SearchError::Incomplete(self.inner.progress.lock().unwrap_or_default()))
     }
 
+    /// From now on searches see this; what they saw is never taken back.
     pub(crate) fn show(&self, view: View) {
-        self.inner.view.send_replace(view);
+        self.inner.view.send_if_modified(|shown| {
+            let newer = shown.as_ref().is_none_or(|shown| view.position >= shown.position);
+            if newer {
+                *shown = Some(view);
+            }
+            newer
+        });
+    }
+
+    /// From now on searches see nothing: what they saw never was.
+    pub(crate) fn hide(&self) {
+        self.inner.view.send_replace(None);
+    }
+
+    /// Waits until a search sees more than what was up to `position`.
+    pub(crate) async fn moved_on(&self, position: Option<Position>) {
+        let mut view = self.inner.view.subscribe();
+        // The sender lives as long as this handle.
+        drop(view.wait_for(|view| view.as_ref().is_some_and(|view| Some(view.position) > position)).await);
+    }
+
+    pub(crate) fn progress(&self, progress: Option<Progress>) {
+        *self.inner.progress.lock() = progress;
+    }
+
+    pub(crate) fn checked(&self, checked: Checked) {
+        *self.inner.checked.lock() = Some(checked);
     }
 
     pub(crate) fn waiting(&self) -> watch::Receiver<usize> {

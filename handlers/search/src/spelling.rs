@@ -53,7 +53,7 @@ impl Search {
     /// # Errors
     /// When the index fails.
     pub fn did_you_mean(&self, question: &Question<'_>) -> Result<Option<DidYouMean>, SearchError> {
-        let view = self.view();
+        let view = self.view()?;
         let mut speller = Speller { view: &view, scope: Scope::of(question.tenant), corrections: Vec::new() };
         let corrected = speller.correct(question.query.expr())?;
         if speller.corrections.is_empty() {

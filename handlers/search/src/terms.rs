@@ -75,7 +75,7 @@ impl Search {
         part: &str,
         fields_max: usize,
     ) -> Result<Vec<KnownField>, SearchError> {
-        let (view, scope) = (self.view(), Scope::of(tenant));
+        let (view, scope) = (self.view()?, Scope::of(tenant));
         let terms = Terms { view: &view, field: view.fields.facts, prefix: scope.names() };
         let part = text::fold(part);
         let wanted = |name: &[u8]| {
@@ -112,7 +112,7 @@ impl Search {
         start: &str,
         values_max: usize,
     ) -> Result<Vec<(Value, usize)>, SearchError> {
-        let (view, scope, name) = (self.view(), Scope::of(tenant), property::name(field));
+        let (view, scope, name) = (self.view()?, Scope::of(tenant), property::name(field));
         let folded = text::fold(start);
         let terms = |prefix| Terms { view: &view, field: view.fields.facts, prefix };
         let string = |rest: &[u8]| Some(Value::from(folded.clone() + std::str::from_utf8(rest).ok()?));
@@ -140,7 +140,7 @@ impl Search {
         start: &str,
         words_max: usize,
     ) -> Result<Vec<(String, usize)>, SearchError> {
-        let (view, folded) = (self.view(), text::fold(start));
+        let (view, folded) = (self.view()?, text::fold(start));
         let prefix = Scope::of(tenant).words(&folded).into_bytes();
         let terms = Terms { view: &view, field: view.fields.words, prefix };
         Ok(terms

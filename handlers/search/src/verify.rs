@@ -1,25 +1,23 @@
 //! Compares the index with the table, and puts right what differs.
 //!
-//! Both move while they are compared. So a difference counts only when it stays: the twin is read, the index
-//! is given the time to reach what was committed by then, and the twin is read again; an index that shows a
-//! version from the one to the other is right. What still differs after a few rounds is written again by the
-//! follower, from the table.
+//! A range of devices at a time is compared by a checksum: that of the index at its position, and that of the
+//! table of what hasn't changed since. Only where they differ devices are looked at one by one, and as both
+//! move meanwhile, a difference counts only when it stays: the twin is read, the index is given the time to
+//! reach what was committed by then, and the twin is read again; an index that shows a version from the one to
+//! the other is right. What still differs after a few rounds is written again by the follower, from the table.
 
-use std::collections::HashMap;
-use std::time::Duration;
+use std::collections::{HashMap, HashSet};
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use statecast_state::{DeviceId, DeviceKey, TenantId};
-use tantivy::schema::IndexRecordOption;
-use tantivy::{DocSet, SegmentReader, TERMINATED, TantivyError};
+use statecast_state::DeviceKey;
 
-use crate::generation::View;
-use crate::postings::is_alive;
-use crate::schema::{self, VERSION_COLUMN};
+use crate::range::{self, Range};
+use crate::source::{Digest, checksum};
 use crate::{Search, Source};
 
 /// Devices that are compared at a time.
-const PAGE_DEVICES: usize = 1_000;
+const RANGE_DEVICES: usize = 1_000;
 /// How often a difference is looked at before it counts.
 const ROUNDS: u32 = 5;
 /// Between two looks.
@@ -42,6 +40,13 @@ pub struct Verified {
     pub repaired: usize,
 }
 
+impl Verified {
+    /// Devices that were not the same in both.
+    pub fn differed(&self) -> usize {
+        self.missing + self.extra + self.different
+    }
+}
+
 /// The versions of a device that was looked at; 0 where it isn't.
 #[derive(Debug, Clone, Copy)]
 struct Look {
@@ -57,41 +62,58 @@ impl Look {
 }
 
 impl Search {
-    /// Compares every twin of `source` with the index that follows it, and repairs what differs.
+    /// Compares every twin of `source` with the index that follows it, and repairs what differs. After each range of
+    /// some devices it calls `pause` with the time that the range took, and waits for what that makes.
     ///
     /// # Errors
     /// When the source fails, the index can't be read, or nobody follows.
-    pub async fn verify(&self, source: &dyn Source) -> anyhow::Result<Verified> {
+    pub async fn verify<P: Future<Output = ()>>(
+        &self,
+        source: &dyn Source,
+        mut pause: impl FnMut(Duration) -> P,
+    ) -> anyhow::Result<Verified> {
         let mut verified = Verified::default();
         let mut after = None;
         loop {
-            let page = source.scan(after.clone(), PAGE_DEVICES).await.context("scan twins")?;
-            let Some((last, _)) = page.last() else { break };
-            after = Some(last.clone());
-            verified.checked += page.len();
-            self.reach(source).await?;
-            let keys: Vec<_> = page.iter().map(|(key, _)| key.clone()).collect();
-            let indexed = self.versions(keys.clone()).await?;
-            let differ = page.iter().zip(indexed).filter(|((_, twin), version)| twin.version != *version);
-            self.settle(source, differ.map(|((key, _), _)| key.clone()).collect(), &mut verified).await?;
-        }
-        // The other way round: documents whose device isn't in the table.
-        let view = self.view();
-        for segment in 0..view.searcher.segment_readers().len() {
-            let mut after = Vec::new();
-            loop {
-                let (keys, last) = self.keys(&view, segment, after).await?;
-                let twins = source.twins(keys.clone()).await.context("load twins")?;
-                let extra =
-                    keys.into_iter().zip(twins).filter(|(_, twin)| twin.is_none()).map(|(key, _)| key);
-                self.settle(source, extra.collect(), &mut verified).await?;
-                match last {
-                    Some(last) => after = last,
-                    None => break,
-                }
+            let begun = Instant::now();
+            let last = self.verify_range(source, after, &mut verified).await?;
+            if last.is_none() {
+                return Ok(verified);
             }
+            after = last;
+            pause(begun.elapsed()).await;
         }
-        Ok(verified)
+    }
+
+    /// Compares the devices after `after`, some of them: as they were at the position of what searches see, by a
+    /// checksum, and only if that differs one by one. Returns the last key of the range, none when it was the last.
+    async fn verify_range(
+        &self,
+        source: &dyn Source,
+        after: Option<DeviceKey>,
+        verified: &mut Verified,
+    ) -> anyhow::Result<Option<DeviceKey>> {
+        let view = self.view()?;
+        let table =
+            source.digest(after.clone(), RANGE_DEVICES, view.position).await.context("add up twins")?;
+        verified.checked += table.twins;
+        let Digest { last, newer, sum, .. } = table;
+        let range = Range { after: after.clone(), last: last.clone() };
+        let newer: HashSet<_> = newer.into_iter().collect();
+        let indexed = tokio::task::spawn_blocking(move || range::read(&view, &range))
+            .await?
+            .context("read the index")?;
+        let unchanged = indexed.iter().filter(|(key, _)| !newer.contains(*key));
+        let indexed_sum = unchanged.fold(0, |sum, (key, version)| sum ^ checksum(key, *version));
+        if indexed_sum != sum {
+            let page = source.scan(after, RANGE_DEVICES).await.context("scan twins")?;
+            let twins: HashMap<_, _> = page.into_iter().map(|(key, twin)| (key, twin.version)).collect();
+            let wrong = twins.iter().filter(|(key, version)| indexed.get(*key) != Some(*version));
+            let extra = indexed.keys().filter(|key| !twins.contains_key(*key));
+            let suspects: HashSet<_> = wrong.map(|(key, _)| key).chain(extra).cloned().collect();
+            self.settle(source, suspects.into_iter().collect(), verified).await?;
+        }
+        Ok(last)
     }
 
     /// Looks again at devices that seem to differ; counts and repairs those that do.
@@ -150,75 +172,14 @@ impl Search {
 
     /// The version of each device in the index, 0 for one that isn't there.
     async fn versions(&self, keys: Vec<DeviceKey>) -> anyhow::Result<Vec<u64>> {
-        let view = self.view();
-        let look_up = move || keys.iter().map(|key| version(&view, key)).collect::<tantivy::Result<_>>();
+        let view = self.view()?;
+        let look_up =
+            move || keys.iter().map(|key| range::version(&view, key)).collect::<tantivy::Result<_>>();
         tokio::task::spawn_blocking(look_up).await?.context("read the index")
-    }
-
-    /// A page of the keys of documents in a segment, those after the term `after`; and the last term of the
-    /// page, none when there are no more.
-    async fn keys(
-        &self,
-        view: &View,
-        segment: usize,
-        after: Vec<u8>,
-    ) -> anyhow::Result<(Vec<DeviceKey>, Option<Vec<u8>>)> {
-        let view = view.clone();
-        tokio::task::spawn_blocking(move || keys_of_segment(&view, segment, &after))
-            .await?
-            .context("read the index")
     }
 }
 
 async fn twin_versions(source: &dyn Source, keys: &[DeviceKey]) -> anyhow::Result<Vec<u64>> {
     let twins = source.twins(keys.to_vec()).await.context("load twins")?;
     Ok(twins.into_iter().map(|twin| twin.map_or(0, |twin| twin.version)).collect())
-}
-
-fn version(view: &View, key: &DeviceKey) -> tantivy::Result<u64> {
-    let term = schema::key_bytes(key);
-    for reader in view.searcher.segment_readers() {
-        if let Some(doc) = alive_doc(view, reader, &term)? {
-            return Ok(reader.fast_fields().u64(VERSION_COLUMN)?.first(doc).unwrap_or(0));
-        }
-    }
-    Ok(0)
-}
-
-/// The document with this key that isn't deleted.
-fn alive_doc(view: &View, reader: &SegmentReader, term: &[u8]) -> tantivy::Result<Option<u32>> {
-    let inverted = reader.inverted_index(view.fields.key)?;
-    let Some(info) = inverted.terms().get(term)? else { return Ok(None) };
-    let mut postings = inverted.read_postings_from_terminfo(&info, IndexRecordOption::Basic)?;
-    while postings.doc() != TERMINATED && !is_alive(reader, postings.doc()) {
-        postings.advance();
-    }
-    Ok((postings.doc() != TERMINATED).then(|| postings.doc()))
-}
-
-fn keys_of_segment(
-    view: &View,
-    segment: usize,
-    after: &[u8],
-) -> tantivy::Result<(Vec<DeviceKey>, Option<Vec<u8>>)> {
-    let reader = &view.searcher.segment_readers()[segment];
-    let inverted = reader.inverted_index(view.fields.key)?;
-    let mut terms = inverted.terms().range().gt(after).into_stream()?;
-    let mut keys = Vec::new();
-    while terms.advance() {
-        if alive_doc(view, reader, terms.key())?.is_some() {
-            keys.push(read_key(terms.key()).ok_or_else(|| {
-                TantivyError::InternalError("the index holds a key that isn't one".to_owned())
-            })?);
-        }
-        if keys.len() == PAGE_DEVICES {
-            return Ok((keys, Some(terms.key().to_vec())));
-        }
-    }
-    Ok((keys, None))
-}
-
-fn read_key(term: &[u8]) -> Option<DeviceKey> {
-    let (tenant, device) = std::str::from_utf8(term).ok()?.split_once('\0')?;
-    Some(DeviceKey::new(TenantId::parse(tenant).ok()?, DeviceId::parse(device).ok()?))
 }

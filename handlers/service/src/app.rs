@@ -140,6 +140,11 @@ impl Application {
             }
         });
 
+        if config.search.check_percent > 0 {
+            let (search, truth, stop) = (search.clone(), truth.clone(), stop_followers.clone());
+            followers.spawn(statecast_search::check(search, truth, config.search.check_percent, stop));
+        }
+
         let wake = Arc::new(Notify::new());
         let outbox = Arc::new(Outbox::new(store.clone(), rulebook.clone()));
         let allow_private = config.push.allow_private_addresses || config.dev;

@@ -45,6 +45,8 @@ pub struct Config {
     pub retention: Retention,
     /// Telling people.
     pub push: Push,
+    /// The search index.
+    pub search: Search,
 }
 
 /// The HTTP side.
@@ -107,6 +109,15 @@ pub struct Push {
     pub allow_private_addresses: bool,
 }
 
+/// The search index.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Search {
+    /// How much of the time, in percent, may go into comparing the index with the table while there are changes; 0
+    /// for never.
+    pub check_percent: u8,
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -120,6 +131,7 @@ impl Default for Config {
             presence: Presence::default(),
             retention: Retention::default(),
             push: Push::default(),
+            search: Search::default(),
         }
     }
 }
@@ -133,6 +145,12 @@ impl Default for Http {
 impl Default for Database {
     fn default() -> Self {
         Self { url: String::new(), connections_max: 8, migrate: true }
+    }
+}
+
+impl Default for Search {
+    fn default() -> Self {
+        Self { check_percent: 2 }
     }
 }
 

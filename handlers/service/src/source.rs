@@ -7,7 +7,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use statecast_flow::{Feed, Read};
 use statecast_search::source::FeedGone;
-use statecast_search::{Changes, Source};
+use statecast_search::{Changes, Digest, Source};
 use statecast_state::{DeviceKey, Position, Twin};
 use statecast_store::Store;
 
@@ -63,7 +63,26 @@ impl Source for Truth {
     ) -> BoxFuture<'_, Result<Vec<(DeviceKey, Arc<Twin>)>>> {
         async move {
             let rows = self.store.scan(after.as_ref(), limit).await?;
-            Ok(rows.into_iter().map(|(key, _, twin)| (key, Arc::new(twin))).collect())
+            Ok(rows.into_iter().map(|(key, twin)| (key, Arc::new(twin))).collect())
+        }
+        .boxed()
+    }
+
+    fn count(&self) -> BoxFuture<'_, Result<u64>> {
+        async move { Ok(self.store.count(None).await?) }.boxed()
+    }
+
+    fn digest(
+        &self,
+        after: Option<DeviceKey>,
+        limit: usize,
+        upto: Position,
+    ) -> BoxFuture<'_, Result<Digest>> {
+        async move {
+            let range = self.store.digest(after.as_ref(), limit, upto).await?;
+            // A range that isn't full is the last.
+            let last = range.last.filter(|_| range.twins == limit);
+            Ok(Digest { last, twins: range.twins, newer: range.newer, sum: range.sum })
         }
         .boxed()
     }

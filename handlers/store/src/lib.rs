@@ -12,7 +12,7 @@
 //! - [`batch`]: `Batch`, what is committed at once, and `Outcome`, what became of it
 //! - [`writer`]: `Writer`, commits batches, and knows the fate of each whatever happens to its connection
 //! - [`load`]: twins and their recent messages, many at once, for the handlers
-//! - [`twins`], [`history`], [`feed`]: reads for people, and for what is derived
+//! - [`twins`], [`history`], [`feed`], [`digest`]: reads for people, and for what is derived
 //! - [`rewind`]: changes with the twins before and after each, from the history
 //! - [`queries`]: queries under a name
 //! - [`silent`]: devices that will have been absent for as long as a rule says
@@ -40,6 +40,7 @@ pub mod history;
 pub mod feed;
 pub mod rewind;
 pub mod queries;
+pub mod digest;
 pub mod silent;
 pub mod rules;
 pub mod receivers;
@@ -55,6 +56,7 @@ pub mod usage;
 pub use access_feed::AccessChange;
 pub use batch::{Batch, DeadLetter, Outcome};
 pub use credentials::{Credentials, CredentialsChange, Hash, Holder};
+pub use digest::RangeDigest;
 pub use error::StoreError;
 pub use feed::FeedRow;
 pub use history::HistoryRow;

@@ -114,20 +114,22 @@ impl Store {
         removed.iter().map(|row| Ok((row.device()?, row.position()?))).collect()
     }
 
-    /// All twins of all tenants in the order of their keys, after `after`, at most `rows_max`, each with the
-    /// position of its last change: to build anew what is derived from them.
+    /// All twins of all tenants in the order of their keys, after `after`, at most `rows_max`, without the times of
+    /// their properties: to build anew what is derived from them.
     pub async fn scan(
         &self,
         after: Option<&DeviceKey>,
         rows_max: usize,
-    ) -> Result<Vec<(DeviceKey, Position, Twin)>, StoreError> {
-        let sql = "SELECT * FROM devices WHERE (tenant, device) > ($1, $2) ORDER BY tenant, device LIMIT $3";
+    ) -> Result<Vec<(DeviceKey, Twin)>, StoreError> {
+        let sql = "SELECT tenant, device, version, reported, desired, tags, online, presence_since, presence_reason,
+                          received_at, '{}'::jsonb AS reported_at
+                   FROM devices WHERE (tenant, device) > ($1, $2) ORDER BY tenant, device LIMIT $3";
         let query = sqlx::query(sql)
             .bind(after.map_or("", |key| key.tenant.as_str()))
             .bind(after.map_or("", |key| key.device.as_str()))
             .bind(limit(rows_max));
         let rows = deadline(query.fetch_all(&self.pool)).await?;
-        rows.iter().map(|row| Ok((row.key()?, row.position()?, row.twin()?))).collect()
+        rows.iter().map(|row| Ok((row.key()?, row.twin()?))).collect()
     }
 
     /// The devices of all tenants that are said to be online, in the order of their keys, after `after`.

@@ -1,4 +1,4 @@
-//! Latencies at half of what the service can do: to the acknowledgement, and from the commit to being found.
+//! The latency to the acknowledgement at half of what the service can do; and [`probe`], from the commit to being found.
 
 use std::time::{Duration, Instant};
 
@@ -32,26 +32,12 @@ pub(crate) async fn measure(pace: &Pace, per_s: f64, service: &Service, results:
     results.add("fsync_p50_ms", at(&fsyncs, 0.5), "8 KiB written and made durable in the data directory");
     results.add("fsync_p99_ms", at(&fsyncs, 0.99), "the same");
 
-    let api = service.api();
-    for probe in 0..PROBES {
-        api.call(Method::PUT, &format!("/v1/devices/probe-{probe}"), &json!({})).await?;
-    }
     let load = Load::start(&service.mqtt, stage::DEVICES, None)?;
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a positive rate")]
     load.rate(per_s as u64);
     tokio::time::sleep(pace.warm_up).await;
     drop(load.latencies_us()?);
-    let until = Instant::now() + pace.latency;
-    let mut probes = tokio::task::JoinSet::new();
-    for probe in 0..PROBES {
-        let api = api.clone();
-        probes.spawn(async move { follow(&api, probe, until).await });
-    }
-    let mut searchable = Vec::new();
-    while let Some(times) = probes.join_next().await {
-        searchable.extend(times??);
-    }
-    searchable.sort_by(f64::total_cmp);
+    tokio::time::sleep(pace.latency).await;
     let puback = load.latencies_us()?;
     stage::drain(&load)?;
     load.stop()?;
@@ -62,10 +48,29 @@ pub(crate) async fn measure(pace: &Pace, per_s: f64, service: &Service, results:
     };
     results.add("puback_p50_ms_at_50", ms(0.5), "due to acknowledged, at half of the durable rate");
     results.add("puback_p99_ms_at_50", ms(0.99), "the same");
-    results.add("searchable_p50_ms_at_50", at(&searchable, 0.5), "committed to found by a search, same load");
-    let count = format!("the same, of {} probes", searchable.len());
-    results.add("searchable_p99_ms_at_50", at(&searchable, 0.99), &count);
     Ok(())
+}
+
+/// The times from the commit to being found, sorted, in milliseconds, while others do what they do.
+///
+/// # Errors
+/// When a probe isn't found.
+pub(crate) async fn probe(api: &Api, time: Duration) -> Result<Vec<f64>> {
+    for probe in 0..PROBES {
+        api.call(Method::PUT, &format!("/v1/devices/probe-{probe}"), &json!({})).await?;
+    }
+    let until = Instant::now() + time;
+    let mut probes = tokio::task::JoinSet::new();
+    for probe in 0..PROBES {
+        let api = api.clone();
+        probes.spawn(async move { follow(&api, probe, until).await });
+    }
+    let mut searchable = Vec::new();
+    while let Some(times) = probes.join_next().await {
+        searchable.extend(times??);
+    }
+    searchable.sort_by(f64::total_cmp);
+    Ok(searchable)
 }
 
 /// Reports a value over HTTP, which answers once it is committed, and searches for exactly that value until the

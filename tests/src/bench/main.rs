@@ -1,12 +1,14 @@
 //! `statecast-bench`: measures the service from outside and writes `target/bench/results.json`. `--quick` gives a
-//! first idea in about two minutes; a name of a part measures that part alone.
+//! first idea in about two minutes, `--long` adds what takes an hour; a name of a part measures that part alone.
 //!
 //! In the order of what happens:
 //! - [`machine`]: what the machine does besides
 //! - [`database`], [`raw`]: the raw limit of PostgreSQL
 //! - [`packets`], [`load`]: a load generator that costs little
-//! - [`stage`], [`registered`]: a service with a fleet, and one with registered devices
-//! - [`throughput`], [`latency`], [`connections`], [`storm`], [`burst`], [`searches`], [`pushes`]: what is measured
+//! - [`stage`], [`registered`], [`table`]: a service with a fleet, with registered devices, and with a large fleet whose
+//!   index is built
+//! - [`throughput`], [`latency`], [`connections`], [`storm`], [`burst`], [`searches`], [`rival`], [`pushes`], [`kills`]:
+//!   what is measured
 //! - [`results`]: what is told
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program that tells people what it measured")]
@@ -18,13 +20,16 @@ mod packets;
 mod load;
 mod stage;
 mod registered;
+mod table;
 mod throughput;
 mod latency;
 mod connections;
 mod storm;
 mod burst;
 mod searches;
+mod rival;
 mod pushes;
+mod kills;
 mod results;
 
 use std::time::Duration;
@@ -43,6 +48,11 @@ struct Pace {
     steady: Duration,
     burst: Duration,
     searches: Duration,
+    /// Devices of the fleet in which it is searched, and of the one whose index is built anew.
+    searched_devices: usize,
+    rebuild_devices: usize,
+    /// The load in which it is killed ten times.
+    kills: Duration,
 }
 
 impl Pace {
@@ -61,6 +71,9 @@ impl Pace {
                 steady: s(4),
                 burst: s(4),
                 searches: s(3),
+                searched_devices: 20_000,
+                rebuild_devices: 100_000,
+                kills: s(60),
             }
         } else {
             let (warm_up, flood, rounds, sweep, raw) = (s(5), s(20), 3, s(2), s(5));
@@ -74,27 +87,34 @@ impl Pace {
                 steady: s(20),
                 burst: s(10),
                 searches: s(8),
+                searched_devices: 100_000,
+                rebuild_devices: 1_000_000,
+                kills: s(3_600),
             }
         }
     }
 }
 
 /// What is measured when nothing is said, in this order; the first needs to be, for all that depends on it.
-const PARTS: [&str; 6] = ["throughput", "searches", "pushes", "connections", "storm", "burst"];
+const PARTS: [&str; 7] = ["throughput", "searches", "rebuild", "pushes", "connections", "storm", "burst"];
+
+/// What is measured besides when it may take long, or is named.
+const KILLS: &str = "kills";
 
 /// For who wants to look at the service with a profiler; measures nothing.
 const FLOOD: &str = "flood";
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let mut quick = false;
+    let (mut quick, mut long) = (false, false);
     let mut parts = Vec::new();
     for argument in std::env::args().skip(1) {
         match argument.as_str() {
             "--quick" => quick = true,
-            part if part == FLOOD || PARTS.contains(&part) => parts.push(argument),
+            "--long" => long = true,
+            part if part == FLOOD || part == KILLS || PARTS.contains(&part) => parts.push(argument),
             other => bail!(
-                "unknown argument {other:?}: there is --quick, and the parts are {PARTS:?} and {FLOOD:?}"
+                "unknown argument {other:?}: there are --quick and --long, and the parts are {PARTS:?}, {KILLS:?} and {FLOOD:?}"
             ),
         }
     }
@@ -112,14 +132,14 @@ async fn main() -> Result<()> {
     if parts.iter().any(|part| part == FLOOD) {
         throughput::flood(&pace).await?;
     }
-    if wanted("searches") || wanted("pushes") {
-        let service = stage::fleet().await?;
-        if wanted("searches") {
-            searches::measure(&pace, &service, &mut results).await?;
-        }
-        if wanted("pushes") {
-            pushes::measure(&service, &mut results).await?;
-        }
+    if wanted("searches") {
+        searches::measure(&pace, durable / 2.0, &mut results).await?;
+    }
+    if wanted("rebuild") {
+        table::measure(&pace, &mut results).await?;
+    }
+    if wanted("pushes") {
+        pushes::measure(&stage::fleet().await?, &mut results).await?;
     }
     if wanted("connections") {
         connections::measure(&mut results).await?;
@@ -130,6 +150,9 @@ async fn main() -> Result<()> {
     if wanted("burst") {
         let service = burst::measure(&pace, durable, &mut results).await?;
         drop(burst::recovery(durable, service, &mut results).await?);
+    }
+    if long || parts.iter().any(|part| part == KILLS) {
+        kills::measure(&pace, durable, &mut results).await?;
     }
     println!("written to {}", results.write()?.display());
     Ok(())

@@ -1,14 +1,15 @@
-//! Searches over HTTP, on a fleet that is silent meanwhile.
+//! Searches over HTTP in a large fleet that reports meanwhile, at half of what the service can do.
 
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use reqwest::Method;
-use statecast_tests::{Api, Service};
+use statecast_tests::Api;
 
-use crate::latency::at;
+use crate::latency::{self, at};
+use crate::load::Load;
 use crate::results::Results;
-use crate::{Pace, machine};
+use crate::{Pace, machine, rival, stage, table};
 
 /// Clients when it is counted how many are answered, and when it is measured how fast.
 const MANY: usize = 16;
@@ -27,24 +28,43 @@ const QUERIES: [Asked; 5] = [
 /// What is asked beside: the devices of each site, with the percentiles of their batteries.
 const FACET: [Asked; 1] = [&[("facets", "site"), ("facet_stats", "battery"), ("limit", "1")]];
 
-/// Measures both.
+/// Measures with a steady load of this many messages per second.
 ///
 /// # Errors
 /// When a search fails.
-pub(crate) async fn measure(pace: &Pace, service: &Service, results: &mut Results) -> Result<()> {
+pub(crate) async fn measure(pace: &Pace, per_s: f64, results: &mut Results) -> Result<()> {
+    let (service, _) = table::filled(pace.searched_devices).await?;
     machine::wait_for_quiet()?;
     let api = service.api();
-    run(&api, &QUERIES, FEW, pace.warm_up).await?;
+    let load = Load::start(&service.mqtt, pace.searched_devices, None)?;
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a positive rate")]
+    load.rate(per_s as u64);
+    tokio::time::sleep(pace.warm_up).await;
+    let fleet = format!("{} devices, {per_s:.0} messages/s meanwhile", pace.searched_devices);
+    let searchable = latency::probe(&api, pace.latency).await?;
+    results.add("searchable_p50_ms_at_50", at(&searchable, 0.5), "committed to found by a search, half load");
+    let means = format!("the same, of {} probes; {fleet}", searchable.len());
+    results.add("searchable_p99_ms_at_50", at(&searchable, 0.99), &means);
     let times = run(&api, &QUERIES, FEW, pace.searches).await?;
-    results.add("search_p50_ms", at(&times, 0.5), "2 clients, one after the other each, pages of 20");
+    results.add(
+        "search_p50_ms",
+        at(&times, 0.5),
+        "2 clients, one after the other each, pages of 20; same load",
+    );
     results.add("search_p99_ms", at(&times, 0.99), "the same");
     let times = run(&api, &FACET, FEW, pace.searches).await?;
-    results.add("facet_p99_ms", at(&times, 0.99), "2 clients, sites of the whole fleet with percentiles");
+    results.add(
+        "facet_p99_ms",
+        at(&times, 0.99),
+        "2 clients, sites of the whole fleet with percentiles; same load",
+    );
     let times = run(&api, &QUERIES, MANY, pace.searches).await?;
     #[expect(clippy::cast_precision_loss, reason = "a count")]
     let per_s = times.len() as f64 / pace.searches.as_secs_f64();
-    results.add("searches_per_s", per_s, "16 clients");
-    Ok(())
+    results.add("searches_per_s", per_s, "16 clients, same load");
+    rival::measure(&service, pace.searches / 2, results).await?;
+    stage::drain(&load)?;
+    load.stop()
 }
 
 /// The times of all searches, sorted, in milliseconds.

@@ -7,9 +7,9 @@ use anyhow::{Context, Result, ensure};
 use futures::future::try_join_all;
 use reqwest::Method;
 use serde_json::json;
-use statecast_tests::{Api, Fleet, Service, Version, Wire};
+use statecast_tests::{Api, Fleet, Service, Version, Wire, wait};
 
-use crate::agreement::{index_agrees, ready, report};
+use crate::agreement::{index_agrees, metric, ready, report};
 
 /// Devices in the table.
 const DEVICES: usize = 60;
@@ -120,6 +120,27 @@ fn damage_all(service: &Service) -> Result<()> {
 
 fn delete_all(service: &Service) -> Result<()> {
     files(service)?.iter().try_for_each(|path| Ok(fs::remove_file(path)?))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_differs_is_repaired_without_anybody_asking() -> Result<()> {
+    let service = Service::start()?;
+    let api = service.api();
+    fill(&api).await?;
+    // Behind the back of the feed, as a fault would.
+    let tamper = "UPDATE devices SET version = version + 1, reported = '{\"n\": 1000}' WHERE device = 'd7'";
+    sqlx::query(tamper).execute(&mut service.database().await?).await?;
+    let position = report(&api, "d1", &json!({ "n": 1 })).await?;
+    let checked = wait::until("the comparison after the last change", || async {
+        let status = api.json("/v1/index").await.ok()?;
+        (status["checked"]["position"].as_u64() >= Some(position)).then_some(status)
+    })
+    .await?;
+    ensure!(checked["checked"]["checked"] == DEVICES, "{checked}");
+    ensure!(checked["documents"] == DEVICES && checked["building"].is_null(), "{checked}");
+    ensure!(api.json("/v1/search?q=n:1000").await?["total"] == 1, "it is found as the table has it");
+    ensure!(metric(&api, "statecast_search_repaired_total").await? == 1.0, "it is counted");
+    index_agrees(&service, DEVICES).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

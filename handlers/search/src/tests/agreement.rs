@@ -10,7 +10,7 @@ use statecast_state::query::fields::visit_properties;
 use statecast_state::query::{By, Field, Query, Sort, SortKey, text};
 use statecast_state::{DeviceId, DeviceKey, Document, Position, Presence, TenantId, Timestamp, Twin};
 
-use super::fleet::{ids, now};
+use super::fleet::{empty, ids, now};
 use crate::{Search, Settings};
 
 /// The names of properties; two of them meet, and one can't be named.
@@ -176,21 +176,21 @@ fn query() -> impl Strategy<Value = String> {
 fn index(dir: &std::path::Path, twins: &[Arc<Twin>]) -> Search {
     let search =
         Search::open(dir, Settings { writer_heap_bytes: 15_000_000, ..Settings::default() }).unwrap();
-    let mut hands = search.take_hands().unwrap();
+    let mut generation = empty(&search);
     let stranger = TenantId::parse("stranger").unwrap();
     for (nth, twin) in twins.iter().enumerate() {
         let own = DeviceKey::new(TenantId::default(), twin.device.clone());
         let other = DeviceKey::new(stranger.clone(), twin.device.clone());
         let before = Some(twins[(nth + 1) % twins.len()].clone());
         let twin = Some(twin.clone());
-        hands.generation.write([(&own, &before), (&other, &before)]).unwrap();
+        generation.write([(&own, &before), (&other, &before)]).unwrap();
         if nth % 7 == 0 {
-            hands.generation.commit(None).unwrap();
+            generation.commit(Position(1)).unwrap();
         }
-        hands.generation.write([(&own, &twin)]).unwrap();
+        generation.write([(&own, &twin)]).unwrap();
     }
-    hands.generation.commit(Some(Position(1))).unwrap();
-    search.show(hands.generation.view(Position(1)));
+    generation.commit(Position(1)).unwrap();
+    search.show(generation.view(Position(1)));
     search
 }
 

@@ -1,8 +1,8 @@
 use serde_json::{Value, json};
 use statecast_state::query::{Field, Histogram, Query, Sort};
-use statecast_state::{TenantId, Twin};
+use statecast_state::{Position, TenantId, Twin};
 
-use super::fleet::{document, key, now};
+use super::fleet::{document, empty, key, now};
 use crate::{FacetCounts, Question, Search, SearchError, Settings};
 
 fn index(dir: &std::path::Path) -> Search {
@@ -18,14 +18,14 @@ fn index(dir: &std::path::Path) -> Search {
 /// The devices `d0`, `d1` and so on with these states, each in a segment of its own.
 pub(super) fn index_of(dir: &std::path::Path, states: &[Value]) -> Search {
     let search = Search::open(dir, Settings::default()).unwrap();
-    let mut hands = search.take_hands().unwrap();
+    let mut generation = empty(&search);
     for (nth, state) in states.iter().enumerate() {
         let key = key(&format!("d{nth}"));
         let twin = Twin { reported: document(state), ..Twin::new(key.device.clone()) };
-        hands.generation.write([(&key, &Some(twin.into()))]).unwrap();
-        hands.generation.commit(None).unwrap();
+        generation.write([(&key, &Some(twin.into()))]).unwrap();
+        generation.commit(Position(1)).unwrap();
     }
-    search.show(hands.generation.view(Default::default()));
+    search.show(generation.view(Position(1)));
     search
 }
 

@@ -15,7 +15,9 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Changes, FeedGone, Page, Question, Search, Settings, Source, follow};
+use crate::generation::Generation;
+use crate::source::checksum;
+use crate::{Changes, Digest, FeedGone, Page, Question, Search, Settings, Source, follow};
 
 /// Long enough for a slow machine; a test that waits this long has failed.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
@@ -26,6 +28,10 @@ pub(super) struct Fleet {
     changed: Notify,
     /// How many twins were read by scans.
     pub(super) scanned: AtomicUsize,
+    /// How many times all was added up.
+    pub(super) passes: AtomicUsize,
+    /// While it is true scans don't answer.
+    pub(super) held: tokio::sync::watch::Sender<bool>,
     /// How many of the next questions fail.
     pub(super) failing: AtomicUsize,
 }
@@ -114,6 +120,8 @@ impl Fleet {
 impl Source for Fleet {
     fn scan(&self, after: Option<DeviceKey>, limit: usize) -> BoxFuture<'_, anyhow::Result<Page>> {
         Box::pin(async move {
+            let mut held = self.held.subscribe();
+            drop(held.wait_for(|held| !held).await);
             let inner = self.inner.lock();
             let behind = |key: &DeviceKey| after.as_ref().is_none_or(|after| key > after);
             let page: Vec<_> = inner
@@ -125,6 +133,37 @@ impl Source for Fleet {
                 .collect();
             self.scanned.fetch_add(page.len(), Ordering::SeqCst);
             self.answer(page)
+        })
+    }
+
+    fn count(&self) -> BoxFuture<'_, anyhow::Result<u64>> {
+        Box::pin(async { self.answer(self.inner.lock().twins.len() as u64) })
+    }
+
+    fn digest(
+        &self,
+        after: Option<DeviceKey>,
+        limit: usize,
+        upto: Position,
+    ) -> BoxFuture<'_, anyhow::Result<Digest>> {
+        Box::pin(async move {
+            let inner = self.inner.lock();
+            let changed = inner.feed.iter().filter(|(position, ..)| *position > upto);
+            let changed: std::collections::BTreeSet<_> = changed.map(|(_, key, _)| key).collect();
+            let range = inner.twins.iter().filter(|(key, _)| after.as_ref().is_none_or(|after| *key > after));
+            let mut digest = Digest::default();
+            for (key, twin) in range.take(limit) {
+                digest.twins += 1;
+                if changed.contains(key) {
+                    digest.newer.push(key.clone());
+                } else {
+                    digest.sum ^= checksum(key, twin.version);
+                }
+                digest.last = Some(key.clone());
+            }
+            digest.last = digest.last.filter(|_| digest.twins == limit);
+            self.passes.fetch_add(usize::from(digest.last.is_none()), Ordering::SeqCst);
+            self.answer(digest)
         })
     }
 
@@ -172,8 +211,12 @@ pub(super) struct Running {
 
 impl Running {
     pub(super) async fn start(dir: &Path, fleet: &Arc<Fleet>) -> Self {
+        Self::start_with(dir, fleet, Settings::default()).await
+    }
+
+    pub(super) async fn start_with(dir: &Path, fleet: &Arc<Fleet>, settings: Settings) -> Self {
         let (dir, stop) = (dir.to_owned(), CancellationToken::new());
-        let search = tokio::task::spawn_blocking(move || Search::open(&dir, Settings::default()));
+        let search = tokio::task::spawn_blocking(move || Search::open(&dir, settings));
         let search = search.await.unwrap().unwrap();
         let task = tokio::spawn(follow(search.clone(), fleet.clone(), stop.clone()));
         Self { search, stop, task }
@@ -182,6 +225,11 @@ impl Running {
     /// Waits until the index has all that the fleet has.
     pub(super) async fn caught_up(&self, fleet: &Fleet) {
         self.search.wait(fleet.watermark(), PATIENCE).await.unwrap();
+    }
+
+    /// Compares index and fleet, without a pause.
+    pub(super) async fn verify(&self, fleet: &Fleet) -> anyhow::Result<crate::Verified> {
+        self.search.verify(fleet, |_| std::future::ready(())).await
     }
 
     pub(super) async fn stop(self) {
@@ -198,6 +246,11 @@ impl Running {
         let query = Query::parse(query).unwrap();
         self.search.search(&Question::new(&TenantId::default(), &query, now())).unwrap().total
     }
+}
+
+/// An empty index that nobody follows, to be written by hand.
+pub(super) fn empty(search: &Search) -> Generation {
+    search.take_hands().unwrap().shelf.create().unwrap().finish(Position(0)).unwrap()
 }
 
 pub(super) fn now() -> Timestamp {

@@ -2,10 +2,10 @@
 
 use serde_json::json;
 use statecast_state::query::{Field, Query};
-use statecast_state::{DeviceKey, TenantId, Twin};
+use statecast_state::{DeviceKey, Position, TenantId, Twin};
 
 use super::finding::index_of;
-use super::fleet::{document, key, now};
+use super::fleet::{document, empty, key, now};
 use crate::{Kind, Question, Search, Settings};
 
 fn fields(search: &Search, tenant: &TenantId, part: &str) -> Vec<(String, usize)> {
@@ -61,13 +61,13 @@ fn fields_values_and_words_are_those_of_the_fleet() {
 fn what_was_replaced_is_not_known() {
     let dir = tempfile::tempdir().unwrap();
     let search = Search::open(dir.path(), Settings::default()).unwrap();
-    let mut hands = search.take_hands().unwrap();
+    let mut generation = empty(&search);
     for state in [json!({"old": "gone"}), json!({"new": "there"})] {
         let twin = Twin { reported: document(&state), ..Twin::new(key("d").device) };
-        hands.generation.write([(&key("d"), &Some(twin.into()))]).unwrap();
-        hands.generation.commit(None).unwrap();
+        generation.write([(&key("d"), &Some(twin.into()))]).unwrap();
+        generation.commit(Position(1)).unwrap();
     }
-    search.show(hands.generation.view(Default::default()));
+    search.show(generation.view(Position(1)));
     let tenant = TenantId::default();
     assert_eq!(fields(&search, &tenant, ""), [("new".to_owned(), 1)]);
     assert_eq!(search.words(&tenant, "gon", 10).unwrap(), []);
@@ -105,17 +105,17 @@ fn spelling_is_helped_from_the_fleet() {
 fn a_tenant_is_told_nothing_of_another() {
     let dir = tempfile::tempdir().unwrap();
     let search = Search::open(dir.path(), Settings::default()).unwrap();
-    let mut hands = search.take_hands().unwrap();
+    let mut generation = empty(&search);
     // Names that would meet if the tenant weren't a part of its own.
     let tenants = ["a", "ab", "b"].map(|tenant| TenantId::parse(tenant).unwrap());
     for tenant in &tenants {
         let key = DeviceKey::new(tenant.clone(), key("d").device);
         let state = json!({ format!("secret-of-{tenant}"): format!("word-of-{tenant}"), "shared": 1 });
         let twin = Twin { reported: document(&state), ..Twin::new(key.device.clone()) };
-        hands.generation.write([(&key, &Some(twin.into()))]).unwrap();
+        generation.write([(&key, &Some(twin.into()))]).unwrap();
     }
-    hands.generation.commit(None).unwrap();
-    search.show(hands.generation.view(Default::default()));
+    generation.commit(Position(1)).unwrap();
+    search.show(generation.view(Position(1)));
     for tenant in &tenants {
         let own = format!("secret-of-{tenant}");
         assert_eq!(fields(&search, tenant, ""), [(own.clone(), 1), ("shared".to_owned(), 1)]);

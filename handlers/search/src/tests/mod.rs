@@ -12,4 +12,6 @@ mod finding;
 mod knowing;
 mod following;
 mod paging;
+mod rebuilding;
+mod scale;
 mod verifying;

@@ -6,9 +6,9 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use statecast_state::query::{Query, Sort};
-use statecast_state::{TenantId, Twin};
+use statecast_state::{Position, TenantId, Twin};
 
-use super::fleet::{document, key, now};
+use super::fleet::{document, empty, key, now};
 use crate::{Question, Search, Settings};
 
 const SORTS: &[&str] = &["", "-id", "a", "-a", "a,-b", "relevance", "relevance,-a", "-b,relevance"];
@@ -38,16 +38,16 @@ proptest! {
     ) {
         let dir = tempfile::tempdir().unwrap();
         let search = Search::open(dir.path(), Settings::default()).unwrap();
-        let mut hands = search.take_hands().unwrap();
+        let mut generation = empty(&search);
         let mut states: BTreeMap<usize, Value> = fleet.into_iter().enumerate().collect();
         let mut write = |updates: &[(usize, Option<Value>)]| {
             for (nth, state) in updates {
                 let key = key(&format!("d{nth}"));
                 let twin = |state| Twin { reported: document(state), ..Twin::new(key.device.clone()) }.into();
-                hands.generation.write([(&key, &state.as_ref().map(twin))]).unwrap();
+                generation.write([(&key, &state.as_ref().map(twin))]).unwrap();
             }
-            hands.generation.commit(None).unwrap();
-            search.show(hands.generation.view(Default::default()));
+            generation.commit(Position(1)).unwrap();
+            search.show(generation.view(Position(1)));
         };
         write(&states.iter().map(|(nth, state)| (*nth, Some(state.clone()))).collect::<Vec<_>>());
 

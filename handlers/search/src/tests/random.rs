@@ -10,7 +10,7 @@ use proptest::strategy::ValueTree;
 use statecast_state::query::Query;
 use statecast_state::{DeviceId, DeviceKey, Position, TenantId, Twin};
 
-use super::fleet::{ids, now};
+use super::fleet::{empty, ids, now};
 use super::samples::{query, twin};
 use crate::{Search, Settings};
 
@@ -43,20 +43,20 @@ fn fleet(history: &History) -> BTreeMap<String, Arc<Twin>> {
 fn index(dir: &std::path::Path, history: &History) -> Search {
     let search =
         Search::open(dir, Settings { writer_heap_bytes: 15_000_000, ..Settings::default() }).unwrap();
-    let mut hands = search.take_hands().unwrap();
+    let mut generation = empty(&search);
     let stranger = TenantId::parse("default2").unwrap();
     for (number, twin, commits) in history {
         let device = DeviceId::parse(&format!("d-{number}")).unwrap();
         let own = DeviceKey::new(TenantId::default(), device.clone());
         let other = DeviceKey::new(stranger.clone(), device.clone());
         let twin = twin.clone().map(|twin| Arc::new(Twin { device, ..twin }));
-        hands.generation.write([(&own, &twin), (&other, &twin)]).unwrap();
+        generation.write([(&own, &twin), (&other, &twin)]).unwrap();
         if *commits {
-            hands.generation.commit(None).unwrap();
+            generation.commit(Position(1)).unwrap();
         }
     }
-    hands.generation.commit(Some(Position(1))).unwrap();
-    search.show(hands.generation.view(Position(1)));
+    generation.commit(Position(1)).unwrap();
+    search.show(generation.view(Position(1)));
     search
 }
 

@@ -7,7 +7,8 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use base64::prelude::{BASE64_STANDARD, Engine};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
+use statecast_search::Verified;
 use statecast_state::{TenantId, Timestamp};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -22,10 +23,14 @@ use super::{Http, Page, page_after, page_size};
 /// How long the database may take to answer before it counts as away.
 const PING_MAX: Duration = Duration::from_secs(2);
 
+/// How long a comparison waits for the first index.
+const INDEX_WAIT_MAX: Duration = Duration::from_secs(5);
+
 pub(super) fn routes() -> OpenApiRouter<Http> {
     OpenApiRouter::new()
         .routes(routes!(dead_letters))
         .routes(routes!(usage))
+        .routes(routes!(index))
         .routes(routes!(verify))
         .routes(routes!(rebuild))
         .routes(routes!(livez))
@@ -117,17 +122,40 @@ async fn usage(
     Ok(axum::Json(json!({ "items": items, "next_cursor": "" })).into_response())
 }
 
+/// The index: `position` up to which searches see all changes (none while there is no complete index), `documents`,
+/// `segments`; `building`, how far a new one is, while one is built; `checked`, the last comparison of all of it with
+/// the table: when, up to which position, and what was found.
+#[utoipa::path(get, path = "/v1/index", responses((status = 200, body = Object)), tag = "operations")]
+async fn index(State(http): State<Http>, caller: Caller<Operate>) -> Result<axum::Json<Value>, Problem> {
+    of_the_default_tenant(&caller)?;
+    let status = http.search.status();
+    Ok(axum::Json(json!({
+        "position": status.position, "documents": status.documents, "segments": status.segments,
+        "building": status.building.map(|building| json!({ "done": building.done, "total": building.total })),
+        "checked": status.checked.map(|checked| {
+            let mut found = comparison(&checked.found);
+            found["at"] = json!(checked.at);
+            found["position"] = json!(checked.position);
+            found
+        }),
+    })))
+}
+
 /// Compares the index with the table, and repairs what differs.
 #[utoipa::path(post, path = "/v1/index/verify", responses((status = 200, body = Object)), tag = "operations")]
 async fn verify(State(http): State<Http>, caller: Caller<Operate>) -> Result<Response, Problem> {
     of_the_default_tenant(&caller)?;
-    let verified = http.search.verify(&*http.truth).await;
+    http.search.complete(INDEX_WAIT_MAX).await?;
+    let verified = http.search.verify(&*http.truth, |_| std::future::ready(())).await;
     let verified = verified.map_err(|error| Problem::unavailable(error.to_string()))?;
-    Ok(axum::Json(json!({
-        "checked": verified.checked, "missing": verified.missing, "extra": verified.extra,
-        "different": verified.different, "repaired": verified.repaired,
-    }))
-    .into_response())
+    Ok(axum::Json(comparison(&verified)).into_response())
+}
+
+fn comparison(found: &Verified) -> Value {
+    json!({
+        "checked": found.checked, "missing": found.missing, "extra": found.extra,
+        "different": found.different, "repaired": found.repaired,
+    })
 }
 
 /// Makes the index anew from the table. Answers when it is done.
@@ -157,7 +185,7 @@ async fn livez() -> &'static str {
 async fn readyz(State(http): State<Http>) -> Response {
     // A database that hangs isn't there.
     let database = matches!(tokio::time::timeout(PING_MAX, http.store.ping()).await, Ok(Ok(())));
-    let index = http.search.position() >= http.began_at;
+    let index = http.search.status().position >= Some(http.began_at);
     let accepting = !http.stop.is_cancelled();
     let ready = database && index && accepting;
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };

@@ -8,6 +8,9 @@ use statecast_state::query::QueryError;
 use tracing::warn;
 use utoipa::ToSchema;
 
+/// When to ask again what isn't possible at present.
+const RETRY_AFTER_S: &str = "5";
+
 /// Why a request failed.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Problem {
@@ -96,6 +99,10 @@ impl IntoResponse for Problem {
         let mut response = (status, axum::Json(self)).into_response();
         let kind = header::HeaderValue::from_static("application/problem+json");
         response.headers_mut().insert(header::CONTENT_TYPE, kind);
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            let later = header::HeaderValue::from_static(RETRY_AFTER_S);
+            response.headers_mut().insert(header::RETRY_AFTER, later);
+        }
         response
     }
 }

@@ -231,8 +231,9 @@ impl From<statecast_search::DidYouMean> for DidYouMean {
     }
 }
 
-/// Waits for the index to reach the position that `after` names, if it names one.
+/// Waits until there is an index, and for it to reach the position that `after` names, if it names one.
 pub(super) async fn wait(http: &Http, text: &str) -> Result<(), Problem> {
+    http.search.complete(AFTER_WAIT_MAX).await?;
     let Some(after) = after(text, http.flow.horizon())? else { return Ok(()) };
     http.search.wait(after, AFTER_WAIT_MAX).await.map_err(|late| {
         Problem::unavailable(format!("the index has not yet reached position {after}: {late}"))
@@ -265,6 +266,7 @@ fn after(text: &str, horizon: Position) -> Result<Option<Position>, Problem> {
 impl From<SearchError> for Problem {
     fn from(error: SearchError) -> Self {
         match error {
+            SearchError::Incomplete(_) => Self::unavailable(error.to_string()),
             SearchError::Cursor | SearchError::Refused(_) => Self::bad_request(error.to_string()),
             SearchError::InUse(_) | SearchError::Io(_) | SearchError::Index(_) => {
                 warn!(error = format!("{:#}", anyhow::Error::from(error)), "a search failed");

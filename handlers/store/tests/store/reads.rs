@@ -5,7 +5,7 @@ use std::sync::Arc;
 use statecast_state::{DeviceId, MessageId, Position, TenantId, Timestamp, Twin};
 use statecast_store::silent::Due;
 use statecast_store::usage::UsageRow;
-use statecast_store::{Batch, DeadLetter, Store};
+use statecast_store::{Batch, DeadLetter, RangeDigest, Store};
 
 use crate::support::{change, key, now, store};
 
@@ -95,10 +95,18 @@ async fn twins_are_listed_and_scanned_in_pages() {
         if page.is_empty() {
             break;
         }
-        assert!(page.iter().all(|(key, position, twin)| key.device == twin.device && position.0 > 0));
+        assert!(page.iter().all(|(key, twin)| key.device == twin.device));
         scanned.extend(page.into_iter().map(|(key, ..)| key));
     }
     assert_eq!(scanned.len(), 25);
+    let all = store.digest(None, 100, Position(u64::MAX)).await.unwrap();
+    assert_eq!((all.twins, all.newer.len(), all.last.as_ref()), (25, 0, scanned.last()));
+    let first = store.digest(None, 10, Position(u64::MAX)).await.unwrap();
+    let rest = store.digest(first.last.as_ref(), 100, Position(u64::MAX)).await.unwrap();
+    assert_eq!((first.twins, rest.twins, first.sum ^ rest.sum), (10, 15, all.sum));
+    let none = store.digest(None, 100, Position(0)).await.unwrap();
+    assert_eq!((none.newer, none.sum), (scanned.clone(), 0));
+    assert_eq!(store.digest(all.last.as_ref(), 10, Position(0)).await.unwrap(), RangeDigest::default());
     let ids = [listed[3].clone(), DeviceId::parse("none").unwrap(), listed[1].clone(), listed[3].clone()];
     let twins = store.by_ids(&tenant, &ids).await.unwrap();
     let found: Vec<_> = twins.iter().map(|twin| twin.as_ref().map(|twin| &twin.device)).collect();
