@@ -8,7 +8,6 @@
 //! program, when the feed doesn't reach back to it, when its files are gone, or when somebody asks. It takes
 //! the place of the old one, which answers and follows until then, as far as it can.
 
-use std::mem;
 use std::time::Duration;
 
 use statecast_state::Position;
