@@ -17,6 +17,7 @@ use crate::held::{self, Held};
 use crate::limits::{Arrivals, Logins};
 use crate::meters::Meters;
 use crate::outbox::{Letter, Posted};
+use crate::passage::Passage;
 use crate::registry::Registry;
 use crate::retained::Retained;
 use crate::router::{self, Message, Router};
@@ -69,6 +70,7 @@ impl Broker {
             access,
             sessions,
             deliveries,
+            passage: Passage::default(),
             registry: Registry::default(),
             tree: Tree::default(),
             routed: Tree::default(),
@@ -233,6 +235,7 @@ pub(crate) struct Hub {
     pub(crate) access: Arc<dyn Access>,
     pub(crate) sessions: Arc<dyn Sessions>,
     pub(crate) deliveries: mpsc::Sender<Delivery>,
+    pub(crate) passage: Passage,
     pub(crate) registry: Registry,
     /// Subscriptions to the service's own topics.
     pub(crate) tree: Tree,

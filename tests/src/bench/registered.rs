@@ -1,5 +1,7 @@
 //! A service as it runs in production, with registered devices: each connects with its token.
 
+use std::ops::Range;
+
 use anyhow::{Context, Result};
 use futures::{StreamExt, TryStreamExt, stream};
 use statecast_tests::{Api, Service};
@@ -33,20 +35,21 @@ impl Registered {
         Ok(Self { service, api, tokens })
     }
 
-    /// Connects a device.
-    ///
-    /// # Errors
-    /// When it isn't let in.
-    pub(crate) async fn connect(&self, number: usize) -> Result<TcpStream> {
-        let (device, token) = (packets::device(number), self.tokens.get(number).context("no such device")?);
-        load::open(&self.service.mqtt, &device, &device, token).await
-    }
-
-    /// Connects devices, so many at a time.
+    /// Connects devices once, so many at a time; `which` keeps several connections of one device apart.
     ///
     /// # Errors
     /// When one isn't let in.
-    pub(crate) async fn connect_all(&self, devices: usize, opening: usize) -> Result<Vec<TcpStream>> {
-        stream::iter((0..devices).map(|number| self.connect(number))).buffered(opening).try_collect().await
+    pub(crate) async fn connect_all(
+        &self,
+        devices: Range<usize>,
+        which: &str,
+        opening: usize,
+    ) -> Result<Vec<TcpStream>> {
+        stream::iter(devices.map(|number| self.connect(number, which))).buffered(opening).try_collect().await
+    }
+
+    async fn connect(&self, number: usize, which: &str) -> Result<TcpStream> {
+        let (device, token) = (packets::device(number), self.tokens.get(number).context("no such device")?);
+        load::open(&self.service.mqtt, &format!("{device}-{which}"), &device, token).await
     }
 }

@@ -52,11 +52,10 @@ impl Noticed {
 /// When anything fails.
 pub(crate) async fn measure(results: &mut Results) -> Result<()> {
     let registered = Registered::start(LOST + OTHERS).await?;
-    let streams = registered.connect_all(LOST, OPENING).await?;
-    let mut others = Vec::with_capacity(OTHERS);
-    for number in LOST..LOST + OTHERS {
-        others.push((number, registered.connect(number).await?.into_std()?));
-    }
+    let streams = registered.connect_all(0..LOST, "", OPENING).await?;
+    let others = registered.connect_all(LOST..LOST + OTHERS, "", OPENING).await?;
+    let others: Vec<_> = others.into_iter().map(TcpStream::into_std).collect::<std::io::Result<_>>()?;
+    let others = (LOST..).zip(others).collect();
     let online = || async {
         let found = stage::search(&registered.api, "online:true").await.ok()?;
         (found["total"] == LOST + OTHERS).then_some(())
@@ -82,7 +81,7 @@ pub(crate) async fn measure(results: &mut Results) -> Result<()> {
     noticed.storming.store(true, Ordering::Relaxed);
     let begun = Instant::now();
     drop(streams);
-    let streams = registered.connect_all(LOST, OPENING).await?;
+    let streams = registered.connect_all(0..LOST, "", OPENING).await?;
     wait::until("all devices online again", online).await?;
     let lasted = begun.elapsed();
     noticed.stopping.store(true, Ordering::Relaxed);
