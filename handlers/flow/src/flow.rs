@@ -25,8 +25,6 @@ use crate::request::{Answer, Applied, Ask, Message, Request};
 use crate::timers::{Timer, Timers, Why};
 use crate::{Feed, Rules, activation, decode};
 
-/// Devices at whose presence is worked at one time; the others wait without being in the way.
-const PRESENCES_MAX: usize = 128;
 /// Requests from inside the process (HTTP) that may be open at once; more wait.
 const CALLS_MAX: usize = 1_024;
 
@@ -71,7 +69,6 @@ pub(crate) struct Shared {
     pub(crate) timers: Timers,
     pub(crate) started_at: Timestamp,
     calls: Semaphore,
-    presences: Semaphore,
     activations: TaskTracker,
 }
 
@@ -110,7 +107,6 @@ impl Flow {
             timers: Timers::default(),
             started_at: SystemTime::now().into(),
             calls: Semaphore::new(CALLS_MAX),
-            presences: Semaphore::new(PRESENCES_MAX),
             activations: TaskTracker::new(),
             settings,
         });
@@ -205,16 +201,7 @@ impl Flow {
     fn presence(&self, key: &DeviceKey, presence: Presence, received_at: Timestamp) {
         let body = Body::Presence(presence);
         let report = Report { key: key.clone(), body, device_time: None, message: None, received_at };
-        let request = Request { ask: Ask::Report(report), answer: Answer::Nobody };
-        if self.shared.mailboxes.post(key, request) {
-            let (shared, key) = (self.shared.clone(), key.clone());
-            self.shared.activations.spawn(async move {
-                // Nobody waits for these, and in a storm there are thousands: all else would wait behind them. An
-                // error would mean that the semaphore is closed, which nobody does.
-                let _turn = shared.presences.acquire().await;
-                activation::run(shared.clone(), key).await;
-            });
-        }
+        self.post(key.clone(), Request { ask: Ask::Report(report), answer: Answer::Nobody });
     }
 
     fn publish(
