@@ -19,6 +19,8 @@ use crate::gateways::protocol::{Protocol, Refusal, Request, Seen};
 
 /// What an assertion is exchanged under.
 const GRANT: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
+/// Whom an assertion is for, wherever the endpoint is: Google's libraries say so.
+const GOOGLE: &str = "https://oauth2.googleapis.com/token";
 /// What the token must be good for: one of these.
 const SCOPES: [&str; 2] =
     ["https://www.googleapis.com/auth/firebase.messaging", "https://www.googleapis.com/auth/cloud-platform"];
@@ -86,7 +88,7 @@ impl Oauth {
         if jwt.text("iss") != Some(&self.account.email) {
             return Err("Invalid grant: account not found".into());
         }
-        if jwt.text("aud") != Some(&self.account.token_uri) {
+        if !jwt.text("aud").is_some_and(|whom| whom == GOOGLE || whom == self.account.token_uri) {
             return Err("Invalid JWT: Failed audience check.".into());
         }
         let (Some(from), Some(to)) = (jwt.seconds("iat"), jwt.seconds("exp")) else {
