@@ -21,7 +21,7 @@ use thiserror::Error;
 use uuid::Uuid;
 
 pub use fire::{REPORTED_BYTES_MAX, RuleSet};
-pub use receiver::{Receiver, ReceiverKind};
+pub use receiver::{ApnsEnvironment, FcmForm, Receiver, ReceiverKind};
 pub use span::Span;
 pub use template::Template;
 
