@@ -166,7 +166,9 @@ fn see(body: &Value, seen: &mut Seen) {
     seen.title = title.map(str::to_owned);
     let collapse = text(tray, "tag").or_else(|| text(android, "collapseKey"));
     seen.collapse = collapse.map(str::to_owned);
-    seen.id = super::message_id(data, message.to_string().as_bytes());
+    // The rest may differ from one attempt to the next: the time that is left to live does.
+    let content = data.or(notification).unwrap_or(message);
+    seen.id = super::message_id(data, content.to_string().as_bytes());
     seen.payload = message.clone();
 }
 
