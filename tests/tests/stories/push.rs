@@ -3,7 +3,7 @@
 //! told so. And what providers do wrong: nothing is lost by it, and nobody else waits.
 
 use std::fs;
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, ensure};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -16,6 +16,11 @@ use statecast_tests::{Api, Gateways, Note, Phone, Service, Version, Wire, wait};
 const TOLD_MAX: TimeDelta = TimeDelta::seconds(1);
 /// Devices that are reported of, so that one of them meets a moment when nothing else keeps the machine busy.
 const TRIALS: usize = 3;
+
+/// Devices that are reported of while a provider is down.
+const WAITING: usize = 200;
+/// How long an acknowledgement may take meanwhile, on a busy machine.
+const PUBACK_MAX: Duration = Duration::from_secs(2);
 
 /// Gateways, and a service that uses them.
 struct World {
@@ -156,7 +161,8 @@ async fn a_phone_without_the_app_is_told_nothing_more_and_it_is_said_why() -> Re
 #[tokio::test(flavor = "multi_thread")]
 async fn what_providers_do_wrong_loses_nothing() -> Result<()> {
     let settings = "retry_base_ms = 100\nretry_max_ms = 500\nrest_max_ms = 500\npause_max_ms = 500";
-    let world = World::start(settings, &[])?;
+    // A token of Firebase's is good for one or two of them.
+    let world = World::start(settings, &["--token-lifetime", "2s"])?;
     for (channel, faults) in [
         (
             "fcm",
@@ -202,5 +208,58 @@ async fn what_providers_do_wrong_loses_nothing() -> Result<()> {
             ensure!(told.accepted == 1 || fault["body"].is_string(), "{channel} {fault}: {told:?}");
         }
     }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_provider_that_is_down_keeps_nobody_waiting() -> Result<()> {
+    let settings = "retry_base_ms = 200\nretry_max_ms = 1000\nrest_max_ms = 1000";
+    let world = World::start(settings, &[])?;
+    let (api, gateways) = (world.service.api(), &world.gateways);
+    let down = Phone::new(gateways, &api, "fcm", "down", None).await?;
+    let up = Phone::new(gateways, &api, "webhook", "up", None).await?;
+    let rule = json!({ "name": "low", "query": "battery:<20", "severity": "critical", "title": "{device}" });
+    api.call(Method::POST, "/v1/rules", &rule).await?;
+    gateways.fail("fcm", &json!({ "status": 503 })).await?;
+    let mut wire = world.device("first").await?;
+    let mut slowest = Duration::ZERO;
+    for number in 0..WAITING {
+        let begun = Instant::now();
+        report(&mut wire, &format!("d{number}"), &json!({ "battery": 14 })).await?;
+        slowest = slowest.max(begun.elapsed());
+    }
+    up.told_when(gateways, |notes| notes.len() == WAITING).await.context("who isn't down is told")?;
+    let tried = gateways.summary("fcm").await?;
+    ensure!(tried["accepted"] == 0 && tried["total"].as_u64() > Some(0), "{tried}");
+    eprintln!("{slowest:?} for the slowest PUBACK, {} attempts while it was down", tried["total"]);
+    ensure!(slowest < PUBACK_MAX, "devices wait for a provider: {slowest:?}");
+
+    gateways.fail("fcm", &json!({})).await?;
+    let told =
+        down.told_when(gateways, |notes| notes.len() == WAITING).await.context("once it is up again")?;
+    ensure!(told.iter().all(|note| note.accepted == 1), "somebody was told twice");
+    let dead = api.json("/v1/deliveries?state=dead").await?;
+    ensure!(dead["items"] == json!([]), "{dead}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mistake_of_ours_is_said_and_costs_nobody_a_phone() -> Result<()> {
+    let world = World::start("", &[])?;
+    let api = world.service.api();
+    let phones = world.person("apns", &["hers"]).await?;
+    world.gateways.fail("apns", &json!({ "error": "DeviceTokenNotForTopic", "times": 1 })).await?;
+    for device in ["lost", "told"] {
+        let mut wire = world.device(device).await?;
+        report(&mut wire, device, &json!({ "channel": "apns", "battery": 14 })).await?;
+        if device == "lost" {
+            wait::until("a delivery that is given up", || async {
+                let dead = api.json("/v1/deliveries?state=dead").await.ok()?;
+                dead.to_string().contains("DeviceTokenNotForTopic").then_some(())
+            })
+            .await?;
+        }
+    }
+    phones[0].told_when(&world.gateways, |notes| notes.iter().any(|note| note.title == "told")).await?;
     Ok(())
 }
