@@ -39,19 +39,28 @@ impl World {
         Ok(Self { gateways, service })
     }
 
-    /// A person with phones, and a rule that tells them of what this channel is to be tried with.
-    async fn person(&self, channel: &'static str, phones: &[&str]) -> Result<Vec<Phone>> {
-        let (api, person) = (self.service.api(), channel.replace('_', "-"));
-        api.call(Method::PUT, &format!("/v1/people/{person}"), &json!({ "name": channel })).await?;
+    /// Phones of a person, or of nobody, and a rule that tells them of what this channel is to be tried with.
+    async fn phones(
+        &self,
+        channel: &'static str,
+        names: &[&str],
+        person: Option<&str>,
+    ) -> Result<Vec<Phone>> {
+        let api = self.service.api();
         let mut made = Vec::new();
-        for name in phones {
-            made.push(Phone::new(&self.gateways, &api, channel, name, Some(&person)).await?);
+        for name in names {
+            made.push(Phone::new(&self.gateways, &api, channel, name, person).await?);
         }
-        let rule = json!({
+        let receivers: Vec<&str> = made.iter().map(|phone| phone.receiver.as_str()).collect();
+        let mut rule = json!({
             "name": channel, "query": format!("channel:{channel} battery:<20"), "severity": "critical",
-            "title": "{device}", "body": "{battery} % are left", "people": [person],
+            "title": "{device}", "body": "{battery} % are left",
             "link": format!("http://{}/#/devices/{{device}}", self.service.http),
         });
+        match person {
+            Some(person) => rule["people"] = json!([person]),
+            None => rule["receivers"] = json!(receivers),
+        }
         api.call(Method::POST, "/v1/rules", &rule).await?;
         Ok(made)
     }
@@ -85,11 +94,13 @@ async fn answer(
 /// The whole way and back. Gives how long the message took to the gateway, at best.
 async fn there_and_back(world: &World, channel: &'static str) -> Result<TimeDelta> {
     let api = world.service.api();
-    let phones = world.person(channel, &["hers", "her other fid"]).await?;
+    let person = channel.replace('_', "-");
+    api.call(Method::PUT, &format!("/v1/people/{person}"), &json!({ "name": channel })).await?;
+    let phones = world.phones(channel, &["hers", "her other fid"], Some(&person)).await?;
     let mut took = TimeDelta::MAX;
     let mut last = None;
     for trial in 0..TRIALS {
-        let device = format!("{}-{trial}", channel.replace('_', "-"));
+        let device = format!("{person}-{trial}");
         let mut wire = world.device(&device).await?;
         let sent: DateTime<Utc> = SystemTime::now().into();
         report(&mut wire, &device, &json!({ "channel": channel, "battery": 14 })).await?;
@@ -105,7 +116,7 @@ async fn there_and_back(world: &World, channel: &'static str) -> Result<TimeDelt
     let ack = json!({ "version": told.version, "note": "on my way" });
     answer(&api, Method::POST, &format!("/v1/alarms/{}/ack", told.alarm), &told, &ack).await?;
     let alarm = api.json(&format!("/v1/alarms/{}", told.alarm)).await?;
-    ensure!(alarm["acknowledged_by"] == channel.replace('_', "-"), "{alarm}");
+    ensure!(alarm["acknowledged_by"] == person, "{alarm}");
     let same = |note: &Note| note.title == device && note.collapse == told.collapse;
     let other =
         phones[1].told_when(&world.gateways, |notes| notes.iter().filter(|note| same(note)).count() == 2);
@@ -141,7 +152,7 @@ async fn a_phone_without_the_app_is_told_nothing_more_and_it_is_said_why() -> Re
     let world = World::start("", &[])?;
     let api = world.service.api();
     for (channel, reason) in [("fcm", "UNREGISTERED"), ("apns", "Unregistered"), ("web_push", "410")] {
-        let phones = world.person(channel, &["gone", "kept"]).await?;
+        let phones = world.phones(channel, &["gone", "kept"], None).await?;
         world.gateways.unregister(channel, &phones[0].registration).await?;
         let device = channel.replace('_', "-");
         let mut wire = world.device(&device).await?;
@@ -194,7 +205,7 @@ async fn what_providers_do_wrong_loses_nothing() -> Result<()> {
         ),
         ("ntfy", vec![json!({ "error": "42901" }), json!({ "status": 500 }), json!({ "reset": true })]),
     ] {
-        let phones = world.person(channel, &["hers"]).await?;
+        let phones = world.phones(channel, &["hers"], None).await?;
         for (number, fault) in faults.into_iter().enumerate() {
             let mut few = fault.clone();
             few["times"] = json!(2);
@@ -247,7 +258,7 @@ async fn a_provider_that_is_down_keeps_nobody_waiting() -> Result<()> {
 async fn a_mistake_of_ours_is_said_and_costs_nobody_a_phone() -> Result<()> {
     let world = World::start("", &[])?;
     let api = world.service.api();
-    let phones = world.person("apns", &["hers"]).await?;
+    let phones = world.phones("apns", &["hers"], None).await?;
     world.gateways.fail("apns", &json!({ "error": "DeviceTokenNotForTopic", "times": 1 })).await?;
     for device in ["lost", "told"] {
         let mut wire = world.device(device).await?;
