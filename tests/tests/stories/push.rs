@@ -203,7 +203,14 @@ async fn what_providers_do_wrong_loses_nothing() -> Result<()> {
                 json!({ "reset": true }),
             ],
         ),
-        ("ntfy", vec![json!({ "error": "42901" }), json!({ "status": 500 }), json!({ "reset": true })]),
+        (
+            "ntfy",
+            vec![
+                json!({ "error": "42901", "retry_after_s": 1 }),
+                json!({ "status": 500 }),
+                json!({ "reset": true }),
+            ],
+        ),
     ] {
         let phones = world.phones(channel, &["hers"], None).await?;
         for (number, fault) in faults.into_iter().enumerate() {
