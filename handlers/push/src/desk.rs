@@ -129,7 +129,7 @@ impl Desk {
         }
     }
 
-    async fn give_to_channel(&self, row: Claimed, held: Held) {
+    async fn give_to_channel(&self, mut row: Claimed, held: Held) {
         let channel = row.receiver.kind.as_str();
         let dead = |error: String| Outcome::Dead { error };
         if !row.receiver.enabled {
@@ -155,7 +155,7 @@ impl Desk {
             let outcome = Outcome::Postponed { at: at.min(deadline), error: Some(why) };
             return self.pass_on(held, channel, outcome).await;
         }
-        let letter = match self.channels.letter(&row, now) {
+        let letter = match self.channels.letter(&mut row, now) {
             Ok(letter) => letter,
             Err(error) => {
                 warn!(channel, tenant = %row.tenant, push = %row.push.id, "a push can't be sent: {error}");

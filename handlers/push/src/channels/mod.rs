@@ -86,7 +86,8 @@ impl Channels {
     }
 
     /// Puts a push into the form of its channel; an error says why it can't be.
-    pub(crate) fn letter(&self, row: &Claimed, now: Timestamp) -> Result<Letter, String> {
+    pub(crate) fn letter(&self, row: &mut Claimed, now: Timestamp) -> Result<Letter, String> {
+        identify(row);
         match &row.receiver.kind {
             ReceiverKind::Webhook { .. } => webhook::letter(row),
             ReceiverKind::Fcm { .. } => Fcm::letter(row, now),
@@ -120,6 +121,14 @@ impl Channels {
             ReceiverKind::Mqtt { topic } => mqtt::send(broker, letter, topic).await,
             ReceiverKind::Live => Answer::Accepted { status: 200 },
         }
+    }
+}
+
+/// Puts the id of the push into what the app gets, which drops repeats by it. A webhook has it in a header.
+fn identify(row: &mut Claimed) {
+    let has_header = matches!(row.receiver.kind, ReceiverKind::Webhook { .. });
+    if let (false, Some(payload)) = (has_header, row.push.payload.as_object_mut()) {
+        payload.insert("id".to_owned(), row.push.id.to_string().into());
     }
 }
 
