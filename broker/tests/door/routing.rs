@@ -254,7 +254,8 @@ async fn a_will_is_published_unless_the_client_said_goodbye() {
 async fn the_service_publishes_like_a_client() {
     let door = Door::open(config()).await;
     let mut one = door.client("one").await;
-    let mut lasting = door.lasting("lasting").await;
+    let mut lasting = Raw::new(&door.broker).await;
+    lasting.connect(Connect { id: "lasting", name: "lasting", clean: false, ..Connect::default() }).await;
     one.subscribe(&[("alarms/#", 1)]).await;
     lasting.subscribe(&[("alarms/#", 1)]).await;
     door.broker.forward("r", &publication("alarms/pump", "hot", QoS::AtLeastOnce)).await.unwrap();

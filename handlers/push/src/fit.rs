@@ -1,5 +1,5 @@
 //! Makes a payload fit into what a channel takes, by leaving out in a fixed order what is worth least: the reported
-//! state, then the longer half of the text, again and again, then the name of the rule, the longer half of the title,
+//! state, then the longer half of the text, again and again, then which alarms were grouped, the name of the rule, the longer half of the title,
 //! the buttons, the link. What says which alarm it is, and the token to answer it with, always stays. Whatever is cut,
 //! the result is a whole document, and whole characters.
 
@@ -46,6 +46,10 @@ fn shorten(payload: &mut Value) -> bool {
         return true;
     }
     if halve(payload, "body", TEXT_CHARS_MIN) || remove(payload, "body") {
+        return true;
+    }
+    let group = payload.get_mut("group").and_then(Value::as_object_mut);
+    if group.and_then(|group| group.remove("alarms")).is_some() {
         return true;
     }
     let named = payload.get_mut("rule").and_then(Value::as_object_mut).and_then(|rule| rule.remove("name"));

@@ -1,7 +1,8 @@
-//! What a payload says, as far as the channels care: a look at the JSON that a rule made, without changing it.
+//! What a push says, as far as the channels care: a look at it, and at its payload as a rule made it.
 
 use serde_json::{Map, Value};
-use statecast_state::Timestamp;
+use statecast_state::alarm::Severity;
+use statecast_state::{Push, PushKind, Timestamp};
 
 /// How soon a person should see it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -14,17 +15,25 @@ pub(crate) enum Urgency {
     High,
 }
 
-/// One payload.
+/// One push.
 #[derive(Clone, Copy)]
-pub(crate) struct Message<'a>(&'a Value);
+pub(crate) struct Message<'a> {
+    push: &'a Push,
+    payload: &'a Value,
+}
 
 impl<'a> Message<'a> {
-    pub(crate) fn of(payload: &'a Value) -> Self {
-        Self(payload)
+    pub(crate) fn of(push: &'a Push) -> Self {
+        Self { push, payload: &push.payload }
+    }
+
+    /// The same with a payload of which something was cut.
+    pub(crate) fn cut(self, payload: &'a Value) -> Self {
+        Self { payload, ..self }
     }
 
     fn text(self, pointer: &str) -> Option<&'a str> {
-        self.0.pointer(pointer).and_then(Value::as_str).filter(|text| !text.is_empty())
+        self.payload.pointer(pointer).and_then(Value::as_str).filter(|text| !text.is_empty())
     }
 
     /// The first line; the name of the rule where the template gave nothing.
@@ -44,7 +53,7 @@ impl<'a> Message<'a> {
 
     /// Which state of the alarm it tells of: a client drops what is older than what it has.
     pub(crate) fn alarm_version(self) -> u64 {
-        self.0.pointer("/alarm/version").and_then(Value::as_u64).unwrap_or_default()
+        self.push.alarm_version
     }
 
     /// What messages are shown together by.
@@ -62,24 +71,24 @@ impl<'a> Message<'a> {
         self.text("/token")
     }
 
-    /// How soon, by the severity of the alarm.
+    /// How soon.
     pub(crate) fn urgency(self) -> Urgency {
-        match self.text("/alarm/severity") {
-            Some("info") => Urgency::Low,
-            Some("major" | "critical") => Urgency::High,
-            _ => Urgency::Normal,
+        match self.push.severity {
+            _ if self.push.urgent => Urgency::High,
+            Severity::Info => Urgency::Low,
+            Severity::Warning | Severity::Minor => Urgency::Normal,
+            Severity::Major | Severity::Critical => Urgency::High,
         }
     }
 
-    /// It only brings what a phone shows up to date, and should make no sound: what people did, and that it is over.
+    /// It only brings what a phone shows up to date, and makes no sound.
     pub(crate) fn is_silent(self) -> bool {
-        let updates = ["alarm.acknowledged", "alarm.cleared", "alarm.shelved", "alarm.unshelved"];
-        self.text("/type").is_some_and(|kind| updates.contains(&kind))
+        self.push.kind == PushKind::Update
     }
 
     /// The buttons: id and title.
     pub(crate) fn actions(self) -> impl Iterator<Item = (&'a str, &'a str)> {
-        let actions = self.0.get("actions").and_then(Value::as_array);
+        let actions = self.payload.get("actions").and_then(Value::as_array);
         actions.into_iter().flatten().filter_map(|action| {
             let text = |key| action.get(key).and_then(Value::as_str);
             Some((text("id")?, text("title")?))
@@ -88,7 +97,7 @@ impl<'a> Message<'a> {
 
     /// All but title and body, for the app to act on.
     pub(crate) fn data(self) -> Map<String, Value> {
-        let mut data = self.0.as_object().cloned().unwrap_or_default();
+        let mut data = self.payload.as_object().cloned().unwrap_or_default();
         data.remove("title");
         data.remove("body");
         data
@@ -101,33 +110,60 @@ pub(crate) fn seconds_until(moment: Timestamp, now: Timestamp) -> i64 {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
     use serde_json::json;
+    use statecast_state::{DeviceId, Position};
+    use uuid::Uuid;
 
-    #[test]
-    fn what_is_missing_has_a_sensible_stand_in() {
-        let payload = json!({"type":"rule.enter","rule":{"name":"low"},"title":"","device":"pump"});
-        let message = Message::of(&payload);
-        assert_eq!((message.title(), message.body()), ("low", ""));
-        assert_eq!((message.urgency(), message.is_silent()), (Urgency::Normal, false));
-        assert_eq!((message.collapse(), message.actions().count()), (None, 0));
-        assert_eq!(Message::of(&Value::Null).title(), "Statecast");
+    /// A push of version 3 of alarm `a1`.
+    pub(crate) fn push(kind: PushKind, severity: Severity) -> Push {
+        let at = Timestamp::from_micros(0);
+        Push {
+            id: Uuid::nil(),
+            rule: Uuid::nil(),
+            receiver: Uuid::nil(),
+            device: DeviceId::parse("boiler").unwrap(),
+            position: Position(1),
+            payload: json!({"type":"alarm.raised","alarm":{"id":"a1","version":3},"rule":{"id":"r1","name":"hot"},
+                "device":"boiler","title":"boiler is hot","body":"90 °C","token":"t","reported":null,"version":7,
+                "link":"https://state.example/alarms/a1",
+                "actions":[{"id":"ack","title":"Acknowledge"},{"id":"shelve","title":"Later"},{"id":"dance","title":"x"}]}),
+            created_at: at,
+            deadline: Timestamp::from_micros(90_000_000),
+            due_at: at,
+            kind,
+            alarm: None,
+            alarm_version: 3,
+            step: 0,
+            person: None,
+            severity,
+            urgent: false,
+        }
     }
 
     #[test]
-    fn severity_and_type_say_how_soon_and_how_loud() {
-        let message =
-            |kind: &str, severity: &str| json!({"type":kind,"alarm":{"id":"a","severity":severity}});
-        let critical = message("alarm.raised", "critical");
+    fn what_is_missing_has_a_sensible_stand_in() {
+        let mut push = push(PushKind::Alarm, Severity::Warning);
+        push.payload = json!({"type":"rule.enter","rule":{"name":"low"},"title":"","device":"pump"});
+        let message = Message::of(&push);
+        assert_eq!((message.title(), message.body()), ("low", ""));
+        assert_eq!((message.urgency(), message.is_silent()), (Urgency::Normal, false));
+        assert_eq!((message.collapse(), message.actions().count()), (None, 0));
+        assert_eq!(message.cut(&Value::Null).title(), "Statecast");
+    }
+
+    #[test]
+    fn severity_and_kind_say_how_soon_and_how_loud() {
+        let critical = push(PushKind::Alarm, Severity::Critical);
         assert_eq!(
             (Message::of(&critical).urgency(), Message::of(&critical).is_silent()),
             (Urgency::High, false)
         );
-        let cleared = message("alarm.cleared", "info");
-        assert_eq!(
-            (Message::of(&cleared).urgency(), Message::of(&cleared).is_silent()),
-            (Urgency::Low, true)
-        );
+        let update = push(PushKind::Update, Severity::Info);
+        assert_eq!((Message::of(&update).urgency(), Message::of(&update).is_silent()), (Urgency::Low, true));
+        let urgent = Push { urgent: true, ..update };
+        assert_eq!(Message::of(&urgent).urgency(), Urgency::High);
     }
 }

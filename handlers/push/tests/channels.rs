@@ -21,6 +21,7 @@ use serde_json::{Value, json};
 use statecast_push::{
     ApnsSettings, Claimed, FcmSettings, Outcome, Settings, WebPushSettings, make_web_push_key,
 };
+use statecast_state::alarm::Severity;
 use statecast_state::rule::ReceiverKind;
 use support::{Bench, Hook, quick, row};
 use tempfile::{NamedTempFile, TempDir};
@@ -49,6 +50,8 @@ fn payload(n: u64) -> Value {
 fn alarm(receiver: Uuid, kind: Value, n: u64) -> Claimed {
     let mut row = row(receiver, serde_json::from_value::<ReceiverKind>(kind).unwrap(), "boiler", n);
     row.push.payload = payload(n);
+    row.push.severity = Severity::Critical;
+    row.push.alarm_version = n;
     row
 }
 

@@ -89,9 +89,9 @@ impl Apns {
         let ReceiverKind::Apns { topic, .. } = &row.receiver.kind else {
             return Err("not a device of Apple's".to_owned());
         };
-        let body = fit(&row.push.payload, BODY_BYTES_MAX, body)?;
+        let told = Message::of(&row.push);
+        let body = fit(&row.push.payload, BODY_BYTES_MAX, |payload| body(told.cut(payload)))?;
         let mut letter = Letter::new(row, body);
-        let told = Message::of(&row.push.payload);
         let expiration = expiration(row.push.deadline);
         let headers = [
             ("apns-topic", topic.as_deref().unwrap_or(&self.topic)),
@@ -184,37 +184,35 @@ pub(super) fn aps(told: Message<'_>, text: bool) -> Value {
     aps
 }
 
-fn body(payload: &Value) -> Value {
-    let told = Message::of(payload);
+fn body(told: Message<'_>) -> Value {
     json!({ "aps": aps(told, true), "statecast": told.data() })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::message::tests::push;
+    use statecast_state::PushKind;
+    use statecast_state::alarm::Severity;
 
     #[test]
     fn an_alarm_sounds_and_an_update_does_not() {
-        let payload = |kind: &str| {
-            json!({"type":kind,"alarm":{"id":"a1","version":3,"severity":"critical"},"rule":{"id":"r1"},
-                "title":"hot","body":"90 °C","actions":[{"id":"ack","title":"Acknowledge"}],"token":"t"})
-        };
-        let raised = body(&payload("alarm.raised"));
+        let critical = push(PushKind::Alarm, Severity::Critical);
+        let raised = body(Message::of(&critical));
         assert_eq!(
             raised["aps"],
-            json!({"mutable-content":1,"alert":{"title":"hot","body":"90 °C"},"thread-id":"r1",
+            json!({"mutable-content":1,"alert":{"title":"boiler is hot","body":"90 °C"},"thread-id":"r1",
                 "category":"statecast.alarm","interruption-level":"time-sensitive","sound":"default"})
         );
-        assert_eq!(
-            (&raised["statecast"]["alarm"]["version"], &raised["statecast"]["token"]),
-            (&json!(3), &json!("t"))
-        );
+        assert_eq!(raised["statecast"]["alarm"]["version"], 3);
+        assert_eq!(raised["statecast"]["token"], "t");
         assert!(raised["statecast"].get("title").is_none());
-        assert_eq!(priority(Message::of(&payload("alarm.raised"))), "10");
+        assert_eq!(priority(Message::of(&critical)), "10");
 
-        let cleared = body(&payload("alarm.cleared"));
+        let update = push(PushKind::Update, Severity::Critical);
+        let cleared = body(Message::of(&update));
         assert_eq!(cleared["aps"]["interruption-level"], "passive");
-        assert!(cleared["aps"].get("sound").is_none() && cleared["aps"]["alert"]["title"] == "hot");
-        assert_eq!(priority(Message::of(&payload("alarm.cleared"))), "5");
+        assert!(cleared["aps"].get("sound").is_none() && cleared["aps"]["alert"]["title"] == "boiler is hot");
+        assert_eq!(priority(Message::of(&update)), "5");
     }
 }

@@ -106,8 +106,13 @@ fn judged(reply: &Reply) -> Answer {
 }
 
 /// The message (Firebase, REST resource `projects.messages`).
-fn message(payload: &Value, registration: &str, form: FcmForm, deadline: Timestamp, now: Timestamp) -> Value {
-    let told = Message::of(payload);
+fn message(
+    told: Message<'_>,
+    registration: &str,
+    form: FcmForm,
+    deadline: Timestamp,
+    now: Timestamp,
+) -> Value {
     let ttl = seconds_until(deadline, now).min(TTL_S_MAX);
     let high = told.urgency() == Urgency::High && !told.is_silent();
     let mut android = json!({ "priority": if high { "HIGH" } else { "NORMAL" }, "ttl": format!("{ttl}s") });
@@ -154,35 +159,31 @@ fn texts(data: Map<String, Value>) -> Map<String, Value> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::message::tests::push;
+    use statecast_state::PushKind;
+    use statecast_state::alarm::Severity;
 
-    fn payload(kind: &str, severity: &str) -> Value {
-        json!({"type":kind,"alarm":{"id":"a1","version":3,"severity":severity},"rule":{"id":"r1","name":"low"},
-            "device":"pump","title":"pump is low","body":"12 %","token":"t","reported":null,"version":7})
-    }
-
-    fn made(payload: &Value, form: FcmForm) -> Value {
-        message(payload, "reg", form, Timestamp::from_micros(90_000_000), Timestamp::from_micros(0))
+    fn made(kind: PushKind, form: FcmForm) -> Value {
+        let push = push(kind, Severity::Critical);
+        message(Message::of(&push), "reg", form, push.deadline, Timestamp::from_micros(0))
     }
 
     #[test]
     fn an_alarm_is_shown_and_an_update_is_silent() {
-        let raised = made(&payload("alarm.raised", "critical"), FcmForm::Token);
+        let raised = made(PushKind::Alarm, FcmForm::Token);
         assert_eq!(raised["token"], "reg");
-        assert_eq!(raised["notification"], json!({"title":"pump is low","body":"12 %"}));
+        assert_eq!(raised["notification"], json!({"title":"boiler is hot","body":"90 °C"}));
         assert_eq!(raised["android"], json!({"priority":"HIGH","ttl":"90s","notification":{"tag":"a1"}}));
-        assert_eq!(raised["data"]["alarm"], r#"{"id":"a1","version":3,"severity":"critical"}"#);
+        assert_eq!(raised["data"]["alarm"], r#"{"id":"a1","version":3}"#);
         assert_eq!((&raised["data"]["version"], &raised["data"]["token"]), (&json!("7"), &json!("t")));
         assert!(raised["data"].get("reported").is_none() && raised["data"].get("title").is_none());
         assert_eq!(raised["apns"]["headers"]["apns-collapse-id"], "a1");
 
-        let cleared = made(&payload("alarm.cleared", "critical"), FcmForm::Fid);
+        let cleared = made(PushKind::Update, FcmForm::Fid);
         assert_eq!((&cleared["fid"], cleared.get("notification")), (&json!("reg"), None));
-        assert_eq!(
-            (&cleared["data"]["title"], &cleared["android"]["priority"]),
-            (&json!("pump is low"), &json!("NORMAL"))
-        );
+        assert_eq!(cleared["data"]["title"], "boiler is hot");
+        assert_eq!(cleared["android"]["priority"], "NORMAL");
         assert!(cleared["apns"]["payload"]["aps"].get("sound").is_none());
     }
 }

@@ -35,12 +35,12 @@ pub(super) fn letter(row: &Claimed) -> Result<Letter, String> {
         return Err("not a topic of ntfy".to_owned());
     };
     let (_, topic) = ntfy_topic(url).ok_or("there is no topic at the end of the URL")?;
-    let body = fit(&row.push.payload, DOCUMENT_BYTES_MAX, |payload| document(payload, topic))?;
+    let told = Message::of(&row.push);
+    let body = fit(&row.push.payload, DOCUMENT_BYTES_MAX, |payload| document(told.cut(payload), topic))?;
     Ok(Letter::new(row, body))
 }
 
-fn document(payload: &Value, topic: &str) -> Value {
-    let told = Message::of(payload);
+fn document(told: Message<'_>, topic: &str) -> Value {
     let (priority, tag) = match told.urgency() {
         // Neither sound nor vibration.
         _ if told.is_silent() => (2, "white_check_mark"),
@@ -138,17 +138,15 @@ fn judge(reply: &Reply) -> Answer {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::message::tests::push;
     use reqwest::header::HeaderMap;
-
-    fn payload() -> Value {
-        json!({"type":"alarm.raised","alarm":{"id":"a1","version":3,"severity":"critical"},"title":"hot","body":"90 °C",
-            "link":"https://state.example/alarms/a1","token":"t",
-            "actions":[{"id":"ack","title":"Acknowledge"},{"id":"shelve","title":"Later"},{"id":"dance","title":"x"}]})
-    }
+    use statecast_state::PushKind;
+    use statecast_state::alarm::Severity;
 
     #[test]
     fn buttons_call_back_with_the_token_of_the_alarm() {
-        let document = document(&payload(), "ops");
+        let push = push(PushKind::Alarm, Severity::Critical);
+        let document = document(Message::of(&push), "ops");
         assert_eq!((&document["topic"], &document["priority"]), (&json!("ops"), &json!(5)));
         assert_eq!((&document["sequence_id"], &document["message"]), (&json!("a1"), &json!("90 °C")));
         let actions = document["actions"].as_array().unwrap();
@@ -161,11 +159,12 @@ mod tests {
 
     #[test]
     fn without_a_link_there_are_no_buttons() {
-        let mut payload = payload();
-        payload["link"] = Value::Null;
-        assert!(document(&payload, "ops").get("actions").is_none());
-        payload["body"] = json!("");
-        assert_eq!(document(&payload, "ops")["message"], "hot");
+        let mut push = push(PushKind::Update, Severity::Critical);
+        push.payload["link"] = Value::Null;
+        push.payload["body"] = json!("");
+        let document = document(Message::of(&push), "ops");
+        assert!(document.get("actions").is_none());
+        assert_eq!((&document["message"], &document["priority"]), (&json!("boiler is hot"), &json!(2)));
     }
 
     #[test]

@@ -40,7 +40,7 @@ pub(crate) struct WebPush {
 pub(super) fn letter(row: &Claimed, now: Timestamp) -> Result<Letter, String> {
     let body = fit(&row.push.payload, PLAINTEXT_BYTES_MAX, Value::clone)?;
     let mut letter = Letter::new(row, body);
-    let told = Message::of(&row.push.payload);
+    let told = Message::of(&row.push);
     let urgency = match told.urgency() {
         _ if told.is_silent() => "low",
         Urgency::Low => "low",
