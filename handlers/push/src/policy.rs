@@ -9,8 +9,8 @@ use crate::outbox::Outcome;
 /// Longest text of a receiver that is kept with an error, in bytes.
 pub(crate) const TEXT_BYTES_MAX: usize = 200;
 
-/// Longest that a push waits whose credentials were refused; its channel may rest longer.
-const REFUSED_PAUSE: Duration = Duration::from_secs(30);
+/// After a refusal of our credentials a push waits about as long as after so many attempts.
+const REFUSED_AS: u32 = 3;
 
 /// What came of one attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,7 +83,9 @@ pub(crate) fn outcome(
         Answer::Gone { error } => Outcome::ReceiverGone { error },
         Answer::Impossible { error } => Outcome::Dead { error },
         Answer::Refused { error, .. } => {
-            let at = later(now, REFUSED_PAUSE.mul_f64(0.5 + chance.clamp(0.0, 1.0) / 2.0)).min(deadline);
+            // No attempt, so it doesn't grow; its channel may rest longer.
+            let pause = backoff(REFUSED_AS, retry, 0.5 + chance.clamp(0.0, 1.0) / 2.0);
+            let at = later(now, pause).min(deadline);
             Outcome::Postponed { at, error: Some(error) }
         }
         Answer::Failed { error, not_before, .. } => {
@@ -192,7 +194,7 @@ mod tests {
     fn what_is_the_fault_of_our_credentials_costs_no_attempt() {
         let refused = Answer::Refused { error: "401".into(), sure: true };
         let outcome = outcome(refused, 1, at(900), at(0), RETRY, 0.0);
-        assert_eq!(outcome, Outcome::Postponed { at: at(15), error: Some("401".into()) });
+        assert_eq!(outcome, Outcome::Postponed { at: at(10), error: Some("401".into()) });
     }
 
     #[test]

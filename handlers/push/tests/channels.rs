@@ -328,7 +328,8 @@ async fn a_browser_can_open_what_it_gets_and_verify_who_sent_it() {
     let received = service.received.lock();
     let [request] = received.as_slice() else { panic!("{} requests", received.len()) };
     assert!(request.body.len() <= 2_744, "{}", request.body.len());
-    assert_eq!((&request.headers["content-encoding"], &request.headers["urgency"]), (&"aes128gcm", &"high"));
+    assert_eq!(request.headers["content-encoding"], "aes128gcm");
+    assert_eq!(request.headers["urgency"], "high");
     let ttl: u32 = request.headers["ttl"].to_str().unwrap().parse().unwrap();
     assert!((3_500..=3_600).contains(&ttl) && request.headers["topic"].len() == 32);
 
@@ -356,7 +357,8 @@ async fn ntfy_gets_a_document_with_buttons() {
     bench.commit([alarm(Uuid::now_v7(), kind, 3)]);
     bench.outbox.until_delivered(1).await;
     let received = ntfy.received.lock();
-    assert_eq!((received[0].path.as_str(), &received[0].headers["authorization"]), ("/", &"Bearer tk_1"));
+    assert_eq!(received[0].path, "/");
+    assert_eq!(received[0].headers["authorization"], "Bearer tk_1");
     let document: Value = serde_json::from_slice(&received[0].body).unwrap();
     assert_eq!((&document["topic"], &document["priority"]), (&json!("ops"), &json!(5)));
     assert_eq!(document["actions"][0]["url"], "https://state.example/v1/alarms/a1/ack");

@@ -53,9 +53,8 @@ impl Fcm {
         let ReceiverKind::Fcm { registration, form } = &row.receiver.kind else {
             return Err("not a receiver of Firebase".to_owned());
         };
-        let deadline = row.push.deadline;
-        let form =
-            |payload: &Value| json!({ "message": message(payload, registration, *form, deadline, now) });
+        let (told, deadline) = (Message::of(&row.push), row.push.deadline);
+        let form = |payload: &Value| json!({ "message": message(told.cut(payload), registration, *form, deadline, now) });
         Ok(Letter::new(row, fit(&row.push.payload, MESSAGE_BYTES_MAX, form)?))
     }
 

@@ -1,5 +1,7 @@
 //! An outbox in memory, and receivers on loopback that answer as they are told.
 
+#![allow(dead_code, reason = "each of the tests uses a part")]
+
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -196,14 +198,8 @@ impl Bench {
         let outbox = Arc::new(Memory::default());
         let topics = Arc::new(Topics::default());
         let (wake, stop) = (Arc::new(Notify::new()), CancellationToken::new());
-        let dispatcher = Dispatcher::start(
-            outbox.clone(),
-            settings,
-            Arc::new(Topics::default()),
-            wake.clone(),
-            stop.clone(),
-        )
-        .unwrap();
+        let dispatcher =
+            Dispatcher::start(outbox.clone(), settings, topics.clone(), wake.clone(), stop.clone()).unwrap();
         Self { outbox, dispatcher, wake, stop, topics }
     }
 
