@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::request::Requested;
 use crate::{DeviceKey, Document, MessageId, Position, Push, Timestamp, Twin};
 
 /// What a change did.
@@ -22,6 +23,8 @@ pub enum Kind {
     Presence,
     /// The device was absent for as long as a rule says.
     Absence,
+    /// A request for desired state came to the device, or its time was up.
+    Request,
     /// The device was registered.
     Registered,
     /// The device was removed, with all that belonged to it.
@@ -38,6 +41,7 @@ impl Kind {
             Self::Tags => "tags",
             Self::Presence => "presence",
             Self::Absence => "absence",
+            Self::Request => "request",
             Self::Registered => "registered",
             Self::Removed => "removed",
         }
@@ -52,6 +56,7 @@ impl Kind {
             Self::Tags,
             Self::Presence,
             Self::Absence,
+            Self::Request,
             Self::Registered,
             Self::Removed,
         ]
@@ -87,6 +92,8 @@ pub struct Change {
     pub device_time: Option<Timestamp>,
     /// The idempotency key of the message, if it had one.
     pub message: Option<MessageId>,
+    /// The requests for desired state that it made or changed, in the same transaction.
+    pub requests: Vec<Arc<Requested>>,
     /// Who is to be told, in the same transaction.
     pub pushes: Vec<Push>,
 }

@@ -15,6 +15,7 @@
 //! - [`twins`], [`history`], [`feed`], [`digest`]: reads for people, and for what is derived
 //! - [`rewind`]: changes with the twins before and after each, from the history
 //! - [`queries`]: queries under a name
+//! - [`requests`]: what somebody asked devices to be
 //! - [`silent`]: devices that will have been absent for as long as a rule says
 //! - [`rules`], [`receivers`], [`outbox`]: who is to be told what
 //! - [`mqtt`]: what outlives an MQTT connection
@@ -42,6 +43,7 @@ pub mod rewind;
 pub mod queries;
 pub mod digest;
 pub mod silent;
+pub mod requests;
 pub mod rules;
 pub mod receivers;
 pub mod outbox;

@@ -12,6 +12,8 @@ WITH gone AS (
     DELETE FROM history WHERE tenant = $1::text AND device = $2::text AND EXISTS (SELECT 1 FROM passed)
 ), without_pushes AS (
     DELETE FROM pushes WHERE tenant = $1::text AND device = $2::text AND EXISTS (SELECT 1 FROM passed)
+), without_requests AS (
+    DELETE FROM requests WHERE tenant = $1::text AND device = $2::text AND EXISTS (SELECT 1 FROM passed)
 ), without_credentials AS (
     DELETE FROM device_credentials WHERE tenant = $1::text AND device = $2::text AND EXISTS (SELECT 1 FROM passed)
 ), tombstone AS (

@@ -166,6 +166,7 @@ fn walk_back(
                 received_at,
                 device_time,
                 message: None,
+                requests: Vec::new(),
                 pushes: Vec::new(),
             }
         })

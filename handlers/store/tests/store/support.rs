@@ -106,6 +106,7 @@ pub(crate) fn change(key: &DeviceKey, before: Option<&Arc<Twin>>, position: u64,
         received_at: now(),
         device_time: None,
         message: Some(MessageId(n)),
+        requests: Vec::new(),
         pushes: Vec::new(),
     }
 }
