@@ -139,6 +139,9 @@ mod tests {
             message: None,
             requests: Vec::new(),
             pushes: Vec::new(),
+            decisions: Vec::new(),
+            alarms: Vec::new(),
+            events: Vec::new(),
         })
     }
 

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::alarm::{Alarm, Event};
 use crate::request::Requested;
-use crate::{DeviceKey, Document, MessageId, Position, Push, Timestamp, Twin};
+use crate::{Decision, DeviceKey, Document, MessageId, Position, Push, Timestamp, Twin};
 
 /// What a change did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -25,6 +26,8 @@ pub enum Kind {
     Absence,
     /// A request for desired state came to the device, or its time was up.
     Request,
+    /// Somebody, or time, did something to an alarm of the device.
+    Alarm,
     /// The device was registered.
     Registered,
     /// The device was removed, with all that belonged to it.
@@ -42,6 +45,7 @@ impl Kind {
             Self::Presence => "presence",
             Self::Absence => "absence",
             Self::Request => "request",
+            Self::Alarm => "alarm",
             Self::Registered => "registered",
             Self::Removed => "removed",
         }
@@ -57,6 +61,7 @@ impl Kind {
             Self::Presence,
             Self::Absence,
             Self::Request,
+            Self::Alarm,
             Self::Registered,
             Self::Removed,
         ]
@@ -96,6 +101,12 @@ pub struct Change {
     pub requests: Vec<Arc<Requested>>,
     /// Who is to be told, in the same transaction.
     pub pushes: Vec<Push>,
+    /// Who is not, and why.
+    pub decisions: Vec<Decision>,
+    /// The alarms of the device that changed with it, as they are now.
+    pub alarms: Vec<Alarm>,
+    /// What happened to them that people can see.
+    pub events: Vec<Event>,
 }
 
 impl Change {

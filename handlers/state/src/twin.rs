@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 use uuid::Uuid;
 
+use crate::alarm::Alarm;
 use crate::request::Requested;
 use crate::{DeviceId, Document, Timestamp};
 
@@ -35,6 +36,9 @@ pub struct Twin {
     /// changed; kept in a table of their own.
     #[serde(skip)]
     pub requests: Vec<Arc<Requested>>,
+    /// The alarms of the device. Only those who change the twin know them; empty for all others.
+    #[serde(skip)]
+    pub alarms: Vec<Alarm>,
 }
 
 impl Twin {
@@ -51,6 +55,7 @@ impl Twin {
             received_at: None,
             absences: Vec::new(),
             requests: Vec::new(),
+            alarms: Vec::new(),
         }
     }
 

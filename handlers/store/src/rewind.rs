@@ -168,6 +168,9 @@ fn walk_back(
                 message: None,
                 requests: Vec::new(),
                 pushes: Vec::new(),
+                decisions: Vec::new(),
+                alarms: Vec::new(),
+                events: Vec::new(),
             }
         })
         .collect();

@@ -136,6 +136,9 @@ impl<'a> Stage<'a> {
             message: report.message,
             requests: draft.requests,
             pushes: draft.pushes,
+            decisions: draft.decisions,
+            alarms: draft.alarms,
+            events: draft.events,
         });
         self.twin = after;
         self.remembered.extend(report.message.map(|id| (id, report.received_at)));

@@ -193,6 +193,9 @@ mod tests {
             message: None,
             requests: Vec::new(),
             pushes: Vec::new(),
+            decisions: Vec::new(),
+            alarms: Vec::new(),
+            events: Vec::new(),
         };
         Unit { changes: vec![change], dead_letters: Vec::new(), verdict: oneshot::channel().0 }
     }

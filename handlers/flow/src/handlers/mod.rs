@@ -20,9 +20,12 @@ mod rules;
 
 use std::sync::Arc;
 
+use statecast_state::alarm::{Alarm, Event};
 use statecast_state::document::Limits;
 use statecast_state::request::Requested;
-use statecast_state::{Body, DeviceId, Document, Kind, Presence, Push, Refusal, Report, Timestamp, Twin};
+use statecast_state::{
+    Body, Decision, DeviceId, Document, Kind, Presence, Push, Refusal, Report, Timestamp, Twin,
+};
 
 pub use rules::Rules;
 
@@ -71,6 +74,12 @@ pub struct Draft {
     pub requests: Vec<Arc<Requested>>,
     /// Who is to be told.
     pub pushes: Vec<Push>,
+    /// Who is not, and why.
+    pub decisions: Vec<Decision>,
+    /// The alarms that changed, as they are now.
+    pub alarms: Vec<Alarm>,
+    /// What happened to them.
+    pub events: Vec<Event>,
 }
 
 impl Draft {
@@ -86,6 +95,9 @@ impl Draft {
             stale: false,
             requests: Vec::new(),
             pushes: Vec::new(),
+            decisions: Vec::new(),
+            alarms: Vec::new(),
+            events: Vec::new(),
         }
     }
 
