@@ -82,8 +82,11 @@ impl Store {
                 let requests = requests::open(row)?;
                 let alarms: Option<Json<Vec<Alarm>>> = row.try_get("alarms")?;
                 let alarms = alarms.map(|Json(alarms)| alarms).unwrap_or_default();
-                let (twin, left) =
-                    if known { (Some(Twin { alarms, requests, ..row.twin()? }), Vec::new()) } else { (None, alarms) };
+                let (twin, left) = if known {
+                    (Some(Twin { alarms, requests, ..row.twin()? }), Vec::new())
+                } else {
+                    (None, alarms)
+                };
                 Ok(Loaded {
                     twin,
                     left,

@@ -117,7 +117,7 @@ async fn seen(
 }
 
 /// From the newest row to the oldest, undoing each. `twins` are as the last row of each left them.
-fn walk_back(
+pub(crate) fn walk_back(
     tenant: &TenantId,
     rows: Vec<(DeviceId, HistoryRow)>,
     twins: Twins,

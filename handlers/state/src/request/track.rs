@@ -265,7 +265,10 @@ mod tests {
                         patch::merge(&mut twin.reported, &wanted);
                         follow(&mut twin, Happened::Reported, now)
                     }
-                    3 => follow(&mut twin, Happened::Received { version: twin.version }, now),
+                    3 => {
+                        let version = twin.version;
+                        follow(&mut twin, Happened::Received { version }, now)
+                    }
                     _ => follow(&mut twin, Happened::Passed, now),
                 };
                 twin.version += 1;
