@@ -7,7 +7,7 @@
 //!   `changes`: the devices, what they were, found, and as it happens
 //! - `requests`: what became of what devices should be
 //! - `queries`: queries under a name, with their counts
-//! - `rules`, `receivers`, `deliveries`: who is to be told of what, and what became of it
+//! - `rules`, `receivers` with their `receiver_form`, `deliveries`: who is to be told of what, and what became of it
 //! - `operations`: refused payloads, usage, health, metrics
 //! - `console`: the pages for people
 //! - `mqtt`: MQTT over WebSocket
@@ -34,6 +34,7 @@ mod requests;
 mod queries;
 mod rules;
 mod receivers;
+mod receiver_form;
 mod deliveries;
 mod operations;
 mod console;
@@ -49,6 +50,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use serde::Serialize;
 use statecast_broker::Broker;
 use statecast_flow::Flow;
+use statecast_push::Reach;
 use statecast_search::Search;
 use statecast_state::document::{self, Limits};
 use statecast_state::{Document, Position};
@@ -91,8 +93,8 @@ pub struct Http {
     pub metrics: PrometheusHandle,
     /// Who is let in.
     pub gate: Arc<Gate>,
-    /// Webhooks may go to private addresses.
-    pub allow_private_addresses: bool,
+    /// Which addresses receivers may have.
+    pub reach: Arc<Reach>,
     /// What takes much waits here, or is refused.
     pub gates: Gates,
     /// Live streams end when this is cancelled.

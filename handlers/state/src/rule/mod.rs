@@ -25,7 +25,7 @@ mod tell;
 pub use checked::{CompiledRule, RuleError};
 pub use fire::{REPORTED_BYTES_MAX, RuleSet};
 pub use form::{Escalation, Level, On, Rule, RuleForm, Text};
-pub use receiver::{Receiver, ReceiverKind};
+pub use receiver::{ApnsEnvironment, FcmForm, Receiver, ReceiverKind};
 pub use span::Span;
 pub use tell::Told;
 pub use template::Template;
