@@ -60,7 +60,7 @@ async fn applied_is_what_the_device_reports_and_nothing_less() -> Result<()> {
         let applied = waited.await??;
         ensure!(applied["state"] == "applied" && applied["sent_at"] == sent["sent_at"], "{applied}");
         for kind in ["desired", "request", "state", "state"] {
-            let change = changes.next().await?.json()?;
+            let change = changes.next().await?.data;
             ensure!(change["kind"] == kind, "{change}");
         }
         let listed = api.json("/v1/devices/lamp/requests").await?;
