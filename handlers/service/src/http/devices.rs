@@ -138,7 +138,7 @@ async fn set_desired(
     Payload(body): Payload,
 ) -> Result<Response, Problem> {
     let patch = super::document(&body, http.flow.limits())?;
-    let asked = asking.asked(by, now())?;
+    let asked = asking.asked(by, None, now())?;
     let request = HeaderValue::from_str(&asked.id.to_string());
     let body = Body::Desired { patch, if_version: if_match(&headers)?, asked };
     let mut response = answer(submit(&http, &key, body).await?)?;

@@ -47,14 +47,14 @@ pub(super) struct Asking {
 }
 
 impl Asking {
-    /// What comes with the patch.
-    pub(super) fn asked(&self, by: String, now: Timestamp) -> Result<Asked, Problem> {
+    /// What comes with the patch. A person is told the outcome.
+    pub(super) fn asked(&self, by: String, person: Option<String>, now: Timestamp) -> Result<Asked, Problem> {
         let timeout = self.timeout.unwrap_or(TIMEOUT);
         if !(TIMEOUT_MIN..=TIMEOUT_MAX).contains(&timeout) {
             return Err(Problem::bad_request(format!("timeout must be {TIMEOUT_MIN} to {TIMEOUT_MAX}")));
         }
         let deadline = now.plus_micros(timeout.as_micros());
-        Ok(Asked { id: Uuid::now_v7(), by, person: None, deadline })
+        Ok(Asked { id: Uuid::now_v7(), by, person, deadline })
     }
 }
 
