@@ -1,7 +1,10 @@
 #![allow(clippy::unwrap_used)]
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::*;
+use crate::gate::Rest;
+use crate::policy::{Blame, later};
 
 fn at(seconds: f64) -> Timestamp {
     later(Timestamp::from_micros(0), Duration::from_secs_f64(seconds))

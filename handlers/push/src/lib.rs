@@ -10,7 +10,7 @@
 //! - `claims`: takes rows when woken or when one is due, and gives each to its channel
 //! - `desk`: what is in hand: starts what may start, and passes on what became of it
 //! - `lanes`: who is next: fair between receivers, in order for each device, slower where it doesn't go
-//! - [`gates`]: who isn't asked for a while: providers that fail, refuse our credentials, or say that it is too much
+//! - [`gate`], `gates`: who isn't asked for a while: providers that fail, refuse our credentials, or say that it is too much
 //! - [`address`], [`target`]: where a webhook may go, and where not; [`check`]: whether a receiver can be told anything
 //! - `message`, `fit`: what a payload says, and how it is made to fit
 //! - `channels`: one file each, from the payload to the form of a provider, and what the provider's answers mean
@@ -27,7 +27,8 @@ pub mod dispatcher;
 mod claims;
 mod desk;
 mod lanes;
-pub mod gates;
+pub mod gate;
+mod gates;
 pub mod address;
 pub mod target;
 pub mod check;
@@ -46,7 +47,7 @@ pub use channels::mqtt::Publish;
 pub use check::{BadReceiver, Reach, check};
 pub use credentials::vapid::make_web_push_key;
 pub use dispatcher::{Dispatcher, Statuses};
-pub use gates::GateSettings;
+pub use gate::GateSettings;
 pub use outbox::{Claimed, Finished, Outbox, Outcome};
 pub use settings::{ApnsSettings, FcmSettings, Settings, WebPushSettings};
 pub use status::Status;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::channels::Channels;
 use crate::check::Reach;
-use crate::gates::GateSettings;
+use crate::gate::GateSettings;
 
 /// How much at once, how long, how often, and where to.
 #[derive(Debug, Clone, PartialEq, Eq)]

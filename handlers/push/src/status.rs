@@ -5,7 +5,8 @@ use statecast_state::rule::ApnsEnvironment;
 use statecast_state::{TenantId, Timestamp};
 
 use crate::channels::Channels;
-use crate::gates::{Gates, Line, Rest, Shut};
+use crate::gate::{Rest, Shut};
+use crate::gates::{Gates, Line};
 
 /// One channel, or one origin that is not asked at present.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
