@@ -30,6 +30,7 @@ impl Publish for Forward {
             qos: QoS::AtLeastOnce,
             retain: false,
             latest_only: false,
+            mark: None,
         };
         async move { self.0.forward(tenant.as_str(), &publication).await.map_err(why) }.boxed()
     }
