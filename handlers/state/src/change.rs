@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{DeviceKey, Document, MessageId, Position, Push, Timestamp, Twin};
+use crate::alarm::{Alarm, Event};
+use crate::request::Requested;
+use crate::{Decision, DeviceKey, Document, MessageId, Position, Push, Timestamp, Twin};
 
 /// What a change did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -22,6 +24,10 @@ pub enum Kind {
     Presence,
     /// The device was absent for as long as a rule says.
     Absence,
+    /// A request for desired state came to the device, or its time was up.
+    Request,
+    /// Somebody, or time, did something to an alarm of the device.
+    Alarm,
     /// The device was registered.
     Registered,
     /// The device was removed, with all that belonged to it.
@@ -38,6 +44,8 @@ impl Kind {
             Self::Tags => "tags",
             Self::Presence => "presence",
             Self::Absence => "absence",
+            Self::Request => "request",
+            Self::Alarm => "alarm",
             Self::Registered => "registered",
             Self::Removed => "removed",
         }
@@ -52,6 +60,8 @@ impl Kind {
             Self::Tags,
             Self::Presence,
             Self::Absence,
+            Self::Request,
+            Self::Alarm,
             Self::Registered,
             Self::Removed,
         ]
@@ -87,8 +97,16 @@ pub struct Change {
     pub device_time: Option<Timestamp>,
     /// The idempotency key of the message, if it had one.
     pub message: Option<MessageId>,
+    /// The requests for desired state that it made or changed, in the same transaction.
+    pub requests: Vec<Arc<Requested>>,
     /// Who is to be told, in the same transaction.
     pub pushes: Vec<Push>,
+    /// Who is not, and why.
+    pub decisions: Vec<Decision>,
+    /// The alarms of the device that changed with it, as they are now.
+    pub alarms: Vec<Alarm>,
+    /// What happened to them that people can see.
+    pub events: Vec<Event>,
 }
 
 impl Change {

@@ -2,6 +2,7 @@
 
 mod first_message;
 mod desired;
+mod requests;
 mod credentials;
 mod presence;
 mod absence;
@@ -16,6 +17,7 @@ mod bad_requests;
 mod cli;
 mod clients;
 mod gateways;
+mod channels;
 mod rumqttc;
 mod transports;
 mod readme;

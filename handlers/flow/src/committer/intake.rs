@@ -191,7 +191,11 @@ mod tests {
             received_at: Timestamp::from_micros(0),
             device_time: None,
             message: None,
+            requests: Vec::new(),
             pushes: Vec::new(),
+            decisions: Vec::new(),
+            alarms: Vec::new(),
+            events: Vec::new(),
         };
         Unit { changes: vec![change], dead_letters: Vec::new(), verdict: oneshot::channel().0 }
     }

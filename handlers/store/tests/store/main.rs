@@ -4,10 +4,12 @@
 mod support;
 mod proxy;
 mod access;
+mod alarms;
 mod batches;
 mod cuts;
 mod ownership;
 mod reads;
+mod requests;
 mod outbox;
 mod mqtt;
 mod partitions;
