@@ -29,6 +29,7 @@ use crate::rulebook::Rulebook;
 use crate::sessions::DurableSessions;
 use crate::source::Truth;
 use crate::tallies::Tallies;
+use crate::tickets::Tickets;
 use crate::{downlink, housekeeping, open_files};
 
 /// Deliveries that may wait between the broker and the flow. The broker bounds their bytes.
@@ -146,7 +147,10 @@ impl Application {
         }
 
         let wake = Arc::new(Notify::new());
-        let outbox = Arc::new(Outbox::new(store.clone(), rulebook.clone()));
+        let tickets = Arc::new(Tickets::open(&store).await?);
+        let group_interval = Duration::from_secs(config.push.group_interval_s.into());
+        let outbox = Outbox::new(store.clone(), rulebook.clone(), tickets.clone(), group_interval);
+        let outbox = Arc::new(outbox);
         let allow_private = config.push.allow_private_addresses || config.dev;
         let push_settings = statecast_push::Settings { allow_private, ..Default::default() };
         let pushes = Dispatcher::start(outbox, push_settings, wake.clone(), stop_followers.clone())?;
@@ -164,7 +168,7 @@ impl Application {
             let (flow, stop) = (flow.clone(), stop_dispatch.clone());
             async move { flow.dispatch(deliveries, stop).await }
         });
-        followers.spawn(downlink::follow(feed, broker.clone(), wake, stop_followers.clone()));
+        followers.spawn(downlink::follow(feed, broker.clone(), wake.clone(), stop_followers.clone()));
         followers.spawn({
             let (flow, stop) = (flow.clone(), stop_followers.clone());
             async move {
@@ -199,6 +203,8 @@ impl Application {
                 began_at,
                 broker: broker.clone(),
                 rulebook,
+                tickets,
+                wake_pushes: wake,
                 metrics,
                 gate,
                 allow_private_addresses: allow_private,

@@ -102,11 +102,20 @@ pub struct Retention {
 }
 
 /// Telling people.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Push {
     /// Webhooks may go to private and loopback addresses.
     pub allow_private_addresses: bool,
+    /// A receiver of a person is told of what isn't urgent at most once in so many seconds; what comes meanwhile is
+    /// told as one. With 0 nothing waits.
+    pub group_interval_s: u32,
+}
+
+impl Default for Push {
+    fn default() -> Self {
+        Self { allow_private_addresses: false, group_interval_s: 5 }
+    }
 }
 
 /// The search index.

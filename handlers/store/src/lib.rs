@@ -16,10 +16,11 @@
 //! - [`rewind`]: changes with the twins before and after each, from the history
 //! - [`queries`]: queries under a name
 //! - [`silent`]: devices that will have been absent for as long as a rule says
-//! - [`rules`], [`receivers`], [`outbox`]: who is to be told what
+//! - [`rules`], [`people`], [`receivers`], [`outbox`]: who is to be told what
 //! - [`mqtt`]: what outlives an MQTT connection
 //! - [`credentials`], [`keys`], [`policies`]: who is let in, and what they may do
 //! - [`access_feed`]: word of every change of these
+//! - `secrets`: what the installation signs with
 //! - [`dead_letters`], [`usage`]: the rest
 
 pub mod local;
@@ -43,6 +44,7 @@ pub mod queries;
 pub mod digest;
 pub mod silent;
 pub mod rules;
+pub mod people;
 pub mod receivers;
 pub mod outbox;
 pub mod mqtt;
@@ -50,6 +52,7 @@ pub mod credentials;
 pub mod keys;
 pub mod policies;
 pub mod access_feed;
+mod secrets;
 pub mod dead_letters;
 pub mod usage;
 

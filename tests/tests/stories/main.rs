@@ -17,6 +17,7 @@ mod cli;
 mod clients;
 mod rumqttc;
 mod transports;
+mod people;
 mod readme;
 mod demo;
 mod console;

@@ -298,6 +298,6 @@ pub(crate) fn row(receiver: Uuid, kind: ReceiverKind, device: &str, n: u64) -> C
         deadline: now().plus_micros(3_600_000_000),
     };
     let receiver =
-        Receiver { id: receiver, name: "r".to_owned(), kind, enabled: true, disabled_reason: None };
+        Receiver { id: receiver, name: "r".to_owned(), kind, enabled: true, disabled_reason: None, person: None };
     Claimed { tenant: TenantId::default(), push, receiver, attempt: 0 }
 }

@@ -6,7 +6,8 @@
 //! - `devices`, `history`, `search` with its `figures`, `complete`, `export` (also as `csv`), `live` with its `clock`,
 //!   `changes`: the devices, what they were, found, and as it happens
 //! - `queries`: queries under a name, with their counts
-//! - `rules`, `receivers`, `deliveries`: who is to be told of what, and what became of it
+//! - `rules`, `people`, `receivers`: who is to be told of what; `me`, the same for the app of one person
+//! - `deliveries`, `told`, `explain`: what became of it, live, and why; `actor`, who may act on it
 //! - `operations`: refused payloads, usage, health, metrics
 //! - `console`: the pages for people
 //! - `mqtt`: MQTT over WebSocket
@@ -31,8 +32,13 @@ mod clock;
 mod changes;
 mod queries;
 mod rules;
+mod people;
 mod receivers;
+mod me;
+mod actor;
 mod deliveries;
+mod told;
+mod explain;
 mod operations;
 mod console;
 mod mqtt;
@@ -51,6 +57,7 @@ use statecast_search::Search;
 use statecast_state::document::{self, Limits};
 use statecast_state::{Document, Position};
 use statecast_store::Store;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use utoipa::ToSchema;
 use utoipa::openapi::OpenApi;
@@ -60,6 +67,7 @@ use crate::access::Gate;
 use crate::rulebook::Rulebook;
 use crate::source::Truth;
 use crate::tallies::Tallies;
+use crate::tickets::Tickets;
 pub use gates::Gates;
 use problem::Problem;
 
@@ -85,6 +93,10 @@ pub struct Http {
     pub tallies: Arc<Tallies>,
     /// Rules and receivers.
     pub rulebook: Arc<Rulebook>,
+    /// Reads the tickets that come with pushes.
+    pub tickets: Arc<Tickets>,
+    /// Wakes the dispatcher of pushes.
+    pub wake_pushes: Arc<Notify>,
     /// Renders the metrics.
     pub metrics: PrometheusHandle,
     /// Who is let in.
@@ -162,8 +174,11 @@ fn api() -> OpenApiRouter<Http> {
         .merge(changes::routes())
         .merge(queries::routes())
         .merge(rules::routes())
+        .merge(people::routes())
         .merge(receivers::routes())
+        .merge(me::routes())
         .merge(deliveries::routes())
+        .merge(explain::routes())
         .merge(operations::routes())
 }
 

@@ -71,6 +71,7 @@ mod tests {
             kind: ReceiverKind::Live,
             enabled: true,
             disabled_reason: None,
+            person: None,
         };
         let rules = vec![rule(1, "n:1", "10m"), rule(2, "online:false", "1h"), rule(3, "n:2", "10m")];
         RuleSet::new(TenantId::default(), rules, &[receiver])

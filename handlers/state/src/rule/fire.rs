@@ -158,7 +158,7 @@ mod tests {
 
     fn receiver(id: u128, enabled: bool) -> Receiver {
         let (id, name) = (Uuid::from_u128(id), id.to_string());
-        Receiver { id, name, kind: ReceiverKind::Live, enabled, disabled_reason: None }
+        Receiver { id, name, kind: ReceiverKind::Live, enabled, disabled_reason: None, person: None }
     }
 
     fn rule(id: u128, changes: Value) -> CompiledRule {

@@ -20,6 +20,9 @@ pub struct Receiver {
     /// Why Statecast disabled it; none while it is enabled, or when a person did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disabled_reason: Option<String>,
+    /// Whose it is; none for one that belongs to nobody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub person: Option<String>,
 }
 
 /// How a receiver is reached. Serialises with its secret: show it to nobody but the store.
@@ -43,6 +46,14 @@ impl ReceiverKind {
         match self {
             Self::Webhook { .. } => "webhook",
             Self::Live => "live",
+        }
+    }
+
+    /// What is the same for two receivers that reach the same; none for what is each time another.
+    pub fn endpoint(&self) -> Option<&str> {
+        match self {
+            Self::Webhook { url, .. } => Some(url),
+            Self::Live => None,
         }
     }
 }
@@ -74,6 +85,7 @@ mod tests {
             },
             enabled: true,
             disabled_reason: None,
+            person: None,
         };
         let json = json!({"id":Uuid::nil(),"name":"ops","kind":"webhook","url":"https://example.org/",
             "secret":"whsec_c2VjcmV0","enabled":true});

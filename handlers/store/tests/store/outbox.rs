@@ -15,7 +15,7 @@ const LEASE: Duration = Duration::from_secs(60);
 
 fn receiver(n: u128) -> Receiver {
     let kind = ReceiverKind::Webhook { url: "https://example.org/".into(), secret: "whsec_".into() };
-    Receiver { id: Uuid::from_u128(n), name: "ops".into(), kind, enabled: true, disabled_reason: None }
+    Receiver { id: Uuid::from_u128(n), name: "ops".into(), kind, enabled: true, disabled_reason: None, person: None }
 }
 
 /// A store with `count` pushes for each of these receivers.
