@@ -9,12 +9,13 @@ use serde::{Deserialize, Serialize};
 use sqlx::postgres::PgRow;
 use sqlx::types::Json;
 use sqlx::{Connection, Row};
+use statecast_state::alarm::Severity;
 use statecast_state::push::{Claimed, Finished, Outcome};
-use statecast_state::{DeviceId, Position, Push, TenantId, Timestamp};
+use statecast_state::{DeviceId, Position, Push, PushKind, TenantId, Timestamp};
 use uuid::Uuid;
 
 use crate::receivers::{disable, read_named};
-use crate::rows::{Columns, limit, signed, storable};
+use crate::rows::{Columns, limit, signed, storable, unsigned};
 use crate::store::deadline;
 use crate::{Store, StoreError};
 
@@ -51,8 +52,6 @@ pub struct PushRow {
     pub state: PushState,
     /// Attempts that were begun.
     pub attempt: u32,
-    /// While waiting: when the next attempt may begin, or the lease of this one ends.
-    pub due_at: Timestamp,
     /// What the receiver answered, as in HTTP, when it accepted.
     pub status: Option<u16>,
     /// Why the last attempt failed.
@@ -266,6 +265,16 @@ fn read_push(row: &PgRow) -> Result<Push, StoreError> {
         payload: row.try_get::<Json<serde_json::Value>, _>("payload")?.0,
         created_at: row.moment("created_at")?,
         deadline: row.moment("deadline")?,
+        due_at: row.moment("due_at")?,
+        kind: PushKind::parse(row.try_get("kind")?)
+            .ok_or_else(|| StoreError::Corrupt("an unknown kind of push".into()))?,
+        alarm: row.try_get("alarm")?,
+        alarm_version: unsigned(row.try_get("alarm_version")?),
+        step: u32::try_from(row.try_get::<i32, _>("step")?).unwrap_or(0),
+        person: row.try_get("person")?,
+        severity: Severity::parse(row.try_get("severity")?)
+            .ok_or_else(|| StoreError::Corrupt("an unknown severity".into()))?,
+        urgent: row.try_get("urgent")?,
     })
 }
 
@@ -277,7 +286,6 @@ fn read_row(row: &PgRow) -> Result<PushRow, StoreError> {
         push: read_push(row)?,
         state: state.ok_or_else(|| StoreError::Corrupt("an unknown state of a push".into()))?,
         attempt: attempt(row)?,
-        due_at: row.moment("due_at")?,
         status: row.try_get::<Option<i32>, _>("status")?.and_then(|status| u16::try_from(status).ok()),
         error: row.try_get("error")?,
         done_at: row.time("done_at")?,
