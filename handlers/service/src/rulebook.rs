@@ -6,7 +6,7 @@ use anyhow::Result;
 use statecast_flow::Rules;
 use statecast_state::TenantId;
 use statecast_state::person::{CompiledPerson, Person};
-use statecast_state::rule::{CompiledRule, Directory, Receiver, Rule, RuleSet};
+use statecast_state::rule::{CompiledRule, Receiver, Rule, RuleSet};
 use statecast_store::{Store, StoreError};
 use tokio::sync::Mutex;
 use tracing::warn;
@@ -127,8 +127,8 @@ impl Rulebook {
                 Err(error) => warn!(%tenant, %error, "a rule is left out"),
             }
         }
-        let directory = Directory::new(&receivers, self.people(tenant).await?);
-        self.rules.replace(tenant.clone(), RuleSet::new(tenant.clone(), rules, directory));
+        let people = self.people(tenant).await?;
+        self.rules.replace(tenant.clone(), RuleSet::new(tenant.clone(), rules, &receivers, people));
         Ok(())
     }
 

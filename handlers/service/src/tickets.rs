@@ -167,7 +167,7 @@ mod tests {
             let text = tickets.issue(&TenantId::default(), &push(Some("anna"))).unwrap();
             let mut bytes = BASE64_URL_SAFE_NO_PAD.decode(text.strip_prefix(PREFIX).unwrap()).unwrap();
             let byte = byte % bytes.len();
-            bytes[byte] ^= 1 << bit;
+            bytes[byte] ^= 1_u8 << bit;
             let forged = format!("{PREFIX}{}", BASE64_URL_SAFE_NO_PAD.encode(bytes));
             prop_assert_eq!(tickets.read(&forged, at("2026-11-24T00:00:00Z")), None);
         }

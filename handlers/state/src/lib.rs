@@ -11,11 +11,13 @@
 //! - [`patch`]: merge patches (RFC 7396) with device time, their inverse, and the delta of desired state
 //! - [`query`]: the query language: one parser, one syntax tree, evaluated in memory
 //! - [`rule`]: rules that fire when a twin enters or leaves a query, or a device is absent
+//! - [`person`]: who is told, and how they want it
 //! - [`alarm`]: what people are to take note of, one for each rule and device
 //! - [`decision`]: why somebody was not told
 //! - [`change`]: what was done to a twin; a row of history and an entry of the feed
 //! - [`mod@undo`]: a twin as it was before a change
 //! - [`push`]: what a person is to be told, and where
+//! - [`claim`]: whether it is still worth it when its time has come
 
 pub mod names;
 pub mod time;
@@ -25,11 +27,13 @@ pub mod twin;
 pub mod patch;
 pub mod query;
 pub mod rule;
+pub mod person;
 pub mod alarm;
 pub mod decision;
 pub mod change;
 pub mod undo;
 pub mod push;
+pub mod claim;
 
 pub use change::{Change, Kind};
 pub use decision::{Decision, Verdict};

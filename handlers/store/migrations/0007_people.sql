@@ -20,6 +20,13 @@ CREATE INDEX receivers_of_person ON receivers (tenant, person) WHERE person IS N
 ALTER TABLE api_keys ADD COLUMN person text COLLATE "C";
 CREATE INDEX api_keys_of_person ON api_keys (tenant, person) WHERE person IS NOT NULL;
 
+ALTER TABLE pushes
+    -- Why it is, or was, held back: quiet, live or group; null when it isn't.
+    ADD COLUMN hold text COLLATE "C";
+-- By version, so that what is later, or only a little earlier, is found at once.
+DROP INDEX pushes_of_alarm;
+CREATE INDEX pushes_of_alarm ON pushes (tenant, alarm, alarm_version) WHERE alarm IS NOT NULL;
+
 -- What the installation signs with, made once.
 CREATE TABLE secrets (
     name  text COLLATE "C" PRIMARY KEY,

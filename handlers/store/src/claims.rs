@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use metrics::counter;
 use serde_json::Value;
+use sqlx::Row;
 use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::types::Json;
-use sqlx::Row;
 use statecast_state::claim::{Due, Fate, Hold, Stale, fates, group};
 use statecast_state::push::Claimed;
 use statecast_state::rule::{Receiver, ReceiverKind};
@@ -80,7 +80,7 @@ impl Store {
         group_interval: Duration,
     ) -> Result<(usize, Vec<Claimed>), StoreError> {
         let now = now();
-        let mut transaction = deadline(self.pool.begin()).await?;
+        let mut transaction = Box::pin(deadline(self.pool.begin())).await?;
         let query = sqlx::query(CLAIM).bind(now.to_datetime()).bind(limit(rows_max));
         let rows = deadline(query.fetch_all(&mut *transaction)).await?;
         if rows.is_empty() {
@@ -274,7 +274,6 @@ fn read_locked(row: &PgRow) -> Result<Locked, StoreError> {
     let (tenant, push, receiver) = (row.tenant()?, read_push(row)?, read_beside(row)?);
     let due = read_due(row, &push, receiver.as_ref())?;
     let attempt = due.attempt + 1;
-    let claimed =
-        receiver.map(|receiver| Claimed { tenant: tenant.clone(), push, receiver, attempt });
+    let claimed = receiver.map(|receiver| Claimed { tenant: tenant.clone(), push, receiver, attempt });
     Ok(Locked { tenant, due, claimed })
 }

@@ -37,7 +37,13 @@ pub struct Explanation {
 /// The newest rows of a table of which `$1`-`$4` are tenant, alarm, version and rows at most.
 macro_rules! newest {
     ($from:literal, $order:literal) => {
-        concat!("SELECT * FROM ", $from, " AND ($3::bigint IS NULL OR version = $3) ORDER BY ", $order, " LIMIT $4")
+        concat!(
+            "SELECT * FROM ",
+            $from,
+            " AND ($3::bigint IS NULL OR version = $3) ORDER BY ",
+            $order,
+            " LIMIT $4"
+        )
     };
 }
 

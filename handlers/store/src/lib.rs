@@ -16,7 +16,8 @@
 //! - [`rewind`]: changes with the twins before and after each, from the history
 //! - [`queries`]: queries under a name
 //! - [`silent`]: devices that will have been absent for as long as a rule says
-//! - [`rules`], [`people`], [`receivers`], [`outbox`]: who is to be told what
+//! - [`rules`], [`people`], [`receivers`]: who is to be told what
+//! - [`outbox`], `claims`, [`receipts`], [`explain`]: what waits to be told, what is sent, what came of it, and why
 //! - [`mqtt`]: what outlives an MQTT connection
 //! - [`credentials`], [`keys`], [`policies`]: who is let in, and what they may do
 //! - [`access_feed`]: word of every change of these
@@ -48,6 +49,9 @@ pub mod rules;
 pub mod people;
 pub mod receivers;
 pub mod outbox;
+mod claims;
+pub mod receipts;
+pub mod explain;
 pub mod mqtt;
 pub mod credentials;
 pub mod keys;

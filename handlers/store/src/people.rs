@@ -70,7 +70,9 @@ impl Store {
             let delete = |sql: &'static str| sqlx::query(sql).bind(tenant.as_str()).bind(id);
             let deleted =
                 delete("DELETE FROM people WHERE tenant = $1 AND id = $2").execute(&mut *transaction).await?;
-            delete("DELETE FROM api_keys WHERE tenant = $1 AND person = $2").execute(&mut *transaction).await?;
+            delete("DELETE FROM api_keys WHERE tenant = $1 AND person = $2")
+                .execute(&mut *transaction)
+                .await?;
             let receivers = delete("DELETE FROM receivers WHERE tenant = $1 AND person = $2 RETURNING id")
                 .fetch_all(&mut *transaction)
                 .await?;

@@ -126,4 +126,3 @@ impl Store {
         deadline(query.fetch_one(&self.pool)).await
     }
 }
-

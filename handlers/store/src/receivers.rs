@@ -135,17 +135,18 @@ pub(crate) async fn give_up(
 }
 
 fn read(row: &PgRow) -> Result<Receiver, StoreError> {
-    read_named(row, "id")
+    read_prefixed(row, "")
 }
 
-/// Reads a receiver whose id is in this column.
-pub(crate) fn read_named(row: &PgRow, id: &str) -> Result<Receiver, StoreError> {
+/// Reads a receiver whose columns have names that begin like this.
+pub(crate) fn read_prefixed(row: &PgRow, prefix: &str) -> Result<Receiver, StoreError> {
+    let column = |name: &str| format!("{prefix}{name}");
     Ok(Receiver {
-        id: row.try_get(id)?,
-        name: row.try_get("name")?,
-        kind: row.try_get::<Json<ReceiverKind>, _>("kind")?.0,
-        enabled: row.try_get("enabled")?,
-        disabled_reason: row.try_get("disabled_reason")?,
-        person: row.try_get("person")?,
+        id: row.try_get(column("id").as_str())?,
+        name: row.try_get(column("name").as_str())?,
+        kind: row.try_get::<Json<ReceiverKind>, _>(column("kind").as_str())?.0,
+        enabled: row.try_get(column("enabled").as_str())?,
+        disabled_reason: row.try_get(column("disabled_reason").as_str())?,
+        person: row.try_get(column("person").as_str())?,
     })
 }

@@ -129,7 +129,10 @@ async fn many_alarms_of_one_person_become_few_notifications() -> Result<()> {
     ensure!(calls <= 5, "{calls} notifications for {AT_ONCE} alarms");
     for n in 0..AT_ONCE {
         let done = settled(&api, &format!("d{n}"), 1).await?;
-        ensure!(["delivered", "grouped"].contains(&done[0]["state"].as_str().unwrap_or_default()), "{done:?}");
+        ensure!(
+            ["delivered", "grouped"].contains(&done[0]["state"].as_str().unwrap_or_default()),
+            "{done:?}"
+        );
     }
     // What went with another was received with it.
     let grouped = api.json("/v1/deliveries?state=grouped&limit=1").await?["items"][0].clone();
@@ -199,7 +202,13 @@ async fn the_key_of_a_person_shows_nobody_else() -> Result<()> {
     ensure!(ben.json("/v1/me").await?["receivers"].as_array().map(Vec::len) == Some(1));
 
     for path in [
-        "/v1/people", "/v1/people/anna", "/v1/receivers", "/v1/rules", "/v1/devices", "/v1/deliveries", "/v1/keys",
+        "/v1/people",
+        "/v1/people/anna",
+        "/v1/receivers",
+        "/v1/rules",
+        "/v1/devices",
+        "/v1/deliveries",
+        "/v1/keys",
         "/v1/deliveries/live",
     ] {
         let answer = anna.get(path).await?;
@@ -249,7 +258,8 @@ async fn every_candidate_is_sent_or_explained() -> Result<()> {
     let anna = person(&api, "anna", &json!({ "tags": { "team": "ops" } })).await?;
     let quiet = person(&api, "quiet", &json!({ "quiet": always, "tags": { "team": "ops" } })).await?;
     let muted =
-        person(&api, "muted", &json!({ "mutes": [{ "query": "n:<500" }], "tags": { "team": "ops" } })).await?;
+        person(&api, "muted", &json!({ "mutes": [{ "query": "n:<500" }], "tags": { "team": "ops" } }))
+            .await?;
     person(&api, "alone", &json!({ "tags": { "team": "ops" } })).await?;
     let _anna = phone(&anna, "phone").await?;
     anna.call(Method::PUT, "/v1/me/receivers/app", &json!({ "kind": "live" })).await?;
@@ -266,7 +276,8 @@ async fn every_candidate_is_sent_or_explained() -> Result<()> {
     .await?;
 
     let mut database = service.database().await?;
-    let alarms: Vec<String> = sqlx::query_scalar("SELECT id::text FROM alarms").fetch_all(&mut database).await?;
+    let alarms: Vec<String> =
+        sqlx::query_scalar("SELECT id::text FROM alarms").fetch_all(&mut database).await?;
     ensure!(alarms.len() == ALARMS, "{} alarms", alarms.len());
     let (mut candidates, mut sent, mut explained) = (0, 0, 0);
     for alarm in &alarms {

@@ -19,7 +19,11 @@ use super::told::{Told, Whose};
 use super::{Http, Page, page_after, page_size};
 
 pub(super) fn routes() -> OpenApiRouter<Http> {
-    OpenApiRouter::new().routes(routes!(list)).routes(routes!(live)).routes(routes!(receipt)).routes(routes!(replay))
+    OpenApiRouter::new()
+        .routes(routes!(list))
+        .routes(routes!(live))
+        .routes(routes!(receipt))
+        .routes(routes!(replay))
 }
 
 /// Which deliveries.

@@ -10,8 +10,9 @@ use statecast_store::CredentialsChange;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
+use super::actor::Actor;
 use super::auth::{Caller, Devices, Read, Write};
-use super::extract::{Device, Json, Payload, Query, if_match};
+use super::extract::{Device, Json, Path, Payload, Query, if_match};
 use super::problem::Problem;
 use super::{Http, Page, page_after, page_size, position_header};
 use crate::access;
@@ -126,14 +127,19 @@ async fn report(
     answer(http.flow.submit(report).await.ok_or_else(Problem::stopping)??)
 }
 
-/// Sets what a device should be: a merge patch.
+/// Sets what a device should be: a merge patch. Also with the key of a person who was told of an alarm of the device, and
+/// with the ticket that came with a push.
 #[utoipa::path(patch, path = "/v1/devices/{id}/desired", params(("id" = String, Path)), request_body = Object, responses((status = 200, body = Object), (status = 412, body = Problem)), tag = "devices")]
 async fn set_desired(
     State(http): State<Http>,
-    Device { key, .. }: Device<Write>,
+    actor: Actor<Write>,
+    Path(id): Path<String>,
     headers: HeaderMap,
     Payload(body): Payload,
 ) -> Result<Response, Problem> {
+    let device = DeviceId::parse(&id).map_err(|bad| Problem::bad_request(bad.to_string()))?;
+    actor.may_device(&http, &device).await?;
+    let key = DeviceKey::new(actor.tenant().clone(), device);
     let patch = super::document(&body, http.flow.limits())?;
     answer(submit(&http, &key, Body::Desired { patch, if_version: if_match(&headers)? }).await?)
 }

@@ -12,7 +12,8 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
 use super::Http;
-use super::auth::{Caller, Rules};
+use super::actor::Actor;
+use super::auth::Rules;
 use super::extract::{Path, Query};
 use super::problem::Problem;
 
@@ -74,17 +75,25 @@ struct Step {
 /// Explains who was told of an alarm, who wasn't, and why: every decision in order. Codes: `matched`, `worse`,
 /// `repeated`, `escalated`, `shelved`, `unshelved`, `acknowledged`, `cleared`; `no_receiver`, `disabled`, `cooldown`,
 /// `below_severity`, `muted`, `duplicate`, `quiet`; `live_first`, `group_wait`, `waiting`, `retry`, `grouped`,
-/// `superseded`, `needless`, `confirmed`, `dead`, `sent`, `received`, `opened`.
+/// `superseded`, `needless`, `confirmed`, `dead`, `sent`, `received`, `opened`. A person with the key of its own app is
+/// told what was decided about itself.
 #[utoipa::path(get, path = "/v1/alarms/{id}/explain", params(("id" = Uuid, Path), Which), responses((status = 200, body = Explained), (status = 404, body = Problem)), tag = "alarms")]
 async fn explain(
     State(http): State<Http>,
-    caller: Caller<Rules>,
+    actor: Actor<Rules>,
     Path(alarm): Path<Uuid>,
     Query(which): Query<Which>,
 ) -> Result<axum::Json<Explained>, Problem> {
-    let question = Question { alarm, person: which.person.as_deref(), version: which.version };
-    let found = http.store.explain(&caller.tenant, question, ROWS_MAX).await?;
-    if found.events.is_empty() {
+    let (person, own) = match &actor {
+        Actor::App(_) => (which.person.as_deref(), false),
+        Actor::Person(me) => (Some(me.person.as_str()), true),
+        Actor::Holder(_) => return Err(Problem::forbidden("a ticket explains nothing: use a key")),
+    };
+    let question = Question { alarm, person, version: which.version };
+    let found = http.store.explain(actor.tenant(), question, ROWS_MAX).await?;
+    // A person is told of what was decided about it, and of no other alarm.
+    let decided = found.decisions.iter().any(|one| one.person.is_some()) || !found.pushes.is_empty();
+    if found.events.is_empty() || (own && !decided) {
         return Err(Problem::not_found(format!("no alarm {alarm}")));
     }
     Ok(axum::Json(Explained::of(found)))
@@ -112,7 +121,9 @@ fn of_event(event: Event) -> Step {
     let note = if event.note.is_empty() { String::new() } else { format!(": {}", event.note) };
     let severity = event.severity.as_str();
     let (code, text) = match event.what {
-        What::Raised => ("matched", format!("the rule holds for the device: the alarm is raised, {severity}")),
+        What::Raised => {
+            ("matched", format!("the rule holds for the device: the alarm is raised, {severity}"))
+        }
         What::Reraised => ("matched", format!("the rule holds again: the alarm is raised again, {severity}")),
         What::Worse => ("worse", format!("it became {severity}")),
         What::Repeated => ("repeated", "nobody acknowledged it: it is told again".to_owned()),
@@ -157,7 +168,11 @@ fn of_push(row: &PushRow) -> Vec<Step> {
     match push.hold {
         Some(Hold::Quiet) => say(push.created_at, "quiet", "held: the person has quiet hours".to_owned()),
         Some(Hold::Live) => {
-            say(push.created_at, "live_first", "held: a live receiver of the person is told first".to_owned());
+            say(
+                push.created_at,
+                "live_first",
+                "held: a live receiver of the person is told first".to_owned(),
+            );
         }
         Some(Hold::Group) => say(
             push.created_at,
@@ -170,7 +185,9 @@ fn of_push(row: &PushRow) -> Vec<Step> {
     let done_at = row.done_at.unwrap_or(push.due_at);
     let (code, text) = match row.foreseen.unwrap_or(row.state) {
         PushState::Waiting if row.attempt == 0 => ("waiting", format!("waits until {}", push.due_at)),
-        PushState::Waiting if answer.is_empty() => ("waiting", format!("attempt {} is under way", row.attempt)),
+        PushState::Waiting if answer.is_empty() => {
+            ("waiting", format!("attempt {} is under way", row.attempt))
+        }
         PushState::Waiting => {
             ("retry", format!("attempt {} failed ({answer}), again at {}", row.attempt, push.due_at))
         }

@@ -14,9 +14,9 @@ use uuid::Uuid;
 
 use super::auth::{Admin, Caller};
 use super::extract::{Json, Path};
-use super::{people, policies};
 use super::problem::Problem;
 use super::{Http, Page};
+use super::{people, policies};
 use crate::access::{Scope, hash, new_key};
 
 /// Keys of a tenant at most.
@@ -93,7 +93,13 @@ async fn create(
         return Err(Problem::bad_request(format!("a tenant has at most {KEYS_MAX} keys")));
     }
     let scopes = form.scopes.iter().map(|scope| scope.name().to_owned()).collect();
-    let new = NewKey { name: form.name, scopes, policy: form.policy, person: form.person, expires_at: form.expires_at };
+    let new = NewKey {
+        name: form.name,
+        scopes,
+        policy: form.policy,
+        person: form.person,
+        expires_at: form.expires_at,
+    };
     let key = new_key();
     let known = http.store.create_key(&caller.tenant, &new, &hash(key.as_bytes())).await?;
     Ok((StatusCode::CREATED, axum::Json(Made { key, known })).into_response())

@@ -10,6 +10,7 @@ use statecast_state::{Document, TenantId};
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::{Builder, Uuid};
 
+use super::Http;
 use super::auth::Me;
 use super::extract::{Json, Path};
 use super::live::{Events, ended, follow};
@@ -17,7 +18,6 @@ use super::people::{checked, save, unknown, with_receivers};
 use super::problem::Problem;
 use super::receivers::{Form, shown};
 use super::told::{Told, Whose};
-use super::Http;
 
 /// Receivers of a person at most.
 const RECEIVERS_MAX: usize = 20;
@@ -79,14 +79,15 @@ async fn put_receiver(
     let id = receiver_id(me.tenant(), &me.person, &name);
     form.insert("name".into(), name.into());
     form.insert("person".into(), me.person.as_str().into());
-    let form: Form = serde_json::from_value(form.into()).map_err(|bad| Problem::bad_request(bad.to_string()))?;
+    let form: Form =
+        serde_json::from_value(form.into()).map_err(|bad| Problem::bad_request(bad.to_string()))?;
 
     let mine = http.store.receivers_of(me.tenant(), &me.person).await?;
     let known = mine.iter().find(|receiver| receiver.id == id);
     if known.is_none() && mine.len() >= RECEIVERS_MAX {
         return Err(Problem::bad_request(format!("a person has at most {RECEIVERS_MAX} receivers")));
     }
-    let receiver = form.receiver(&http.reach, id, known.map(|known| known.kind.clone()))?;
+    let receiver = form.receiver(&http, id, known.map(|known| known.kind.clone()))?;
     if known != Some(&receiver) {
         http.rulebook.save_receiver(me.tenant(), &receiver).await?;
     }

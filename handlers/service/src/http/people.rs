@@ -4,8 +4,8 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
-use statecast_state::person::{CompiledPerson, Person, PersonForm};
 use statecast_state::TenantId;
+use statecast_state::person::{CompiledPerson, Person, PersonForm};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::auth::{Caller, Rules};
@@ -36,7 +36,11 @@ pub(super) async fn save(http: &Http, tenant: &TenantId, person: &Person) -> Res
 }
 
 /// A person with what it is told by.
-pub(super) async fn with_receivers(http: &Http, tenant: &TenantId, person: &Person) -> Result<Value, Problem> {
+pub(super) async fn with_receivers(
+    http: &Http,
+    tenant: &TenantId,
+    person: &Person,
+) -> Result<Value, Problem> {
     let receivers = http.store.receivers_of(tenant, &person.id).await?;
     let mut told = json!(person);
     told["receivers"] = receivers.iter().map(|receiver| shown(receiver, false)).collect();
@@ -51,7 +55,8 @@ async fn list(
     Query(paging): Query<Paging>,
 ) -> Result<axum::Json<Page<Person>>, Problem> {
     let limit = page_size(paging.limit);
-    let items = http.store.people(&caller.tenant, paging.cursor.as_deref().unwrap_or_default(), limit).await?;
+    let items =
+        http.store.people(&caller.tenant, paging.cursor.as_deref().unwrap_or_default(), limit).await?;
     Ok(axum::Json(Page::of(items, limit, |person| person.id.clone())))
 }
 

@@ -15,7 +15,7 @@ use uuid::Uuid;
 use super::auth::{Caller, Rules};
 use super::extract::{Json, Path};
 use super::problem::Problem;
-use super::{Http, Page};
+use super::{Http, Page, people};
 
 pub(super) fn routes() -> OpenApiRouter<Http> {
     OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(read, change, remove))
@@ -24,13 +24,15 @@ pub(super) fn routes() -> OpenApiRouter<Http> {
 /// A receiver, without what the service adds.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Form {
+pub(super) struct Form {
     /// For people.
     name: String,
     /// `webhook` or `live`.
     kind: FormKind,
     /// Where a webhook is posted.
     url: Option<String>,
+    /// Whose it is, by id; nobody's without.
+    person: Option<String>,
     /// Whether it is told anything; setting it to true enables one that was disabled.
     #[serde(default = "yes")]
     enabled: bool,
@@ -48,8 +50,17 @@ fn yes() -> bool {
 }
 
 impl Form {
-    /// The receiver; `secret` is what a webhook is signed with.
-    fn receiver(self, http: &Http, id: Uuid, secret: impl FnOnce() -> String) -> Result<Receiver, Problem> {
+    /// The receiver; `known` is how it is reached so far: a webhook keeps its secret.
+    pub(super) fn receiver(
+        self,
+        http: &Http,
+        id: Uuid,
+        known: Option<ReceiverKind>,
+    ) -> Result<Receiver, Problem> {
+        let secret = || match known {
+            Some(ReceiverKind::Webhook { secret, .. }) => secret,
+            _ => new_secret(),
+        };
         let kind = match (self.kind, self.url) {
             (FormKind::Webhook, Some(url)) => {
                 check_url(&url, http.allow_private_addresses)
@@ -60,7 +71,14 @@ impl Form {
             (FormKind::Live, None) => ReceiverKind::Live,
             (FormKind::Live, Some(_)) => return Err(Problem::bad_request("a live receiver has no `url`")),
         };
-        Ok(Receiver { id, name: self.name, kind, enabled: self.enabled, disabled_reason: None })
+        Ok(Receiver {
+            id,
+            name: self.name,
+            kind,
+            enabled: self.enabled,
+            disabled_reason: None,
+            person: self.person,
+        })
     }
 }
 
@@ -70,10 +88,10 @@ fn new_secret() -> String {
 }
 
 /// What is shown of a receiver: its secret only when it was just made.
-fn shown(receiver: &Receiver, with_secret: bool) -> Value {
+pub(super) fn shown(receiver: &Receiver, with_secret: bool) -> Value {
     let mut shown = json!({
         "id": receiver.id, "name": receiver.name, "enabled": receiver.enabled,
-        "disabled_reason": receiver.disabled_reason,
+        "disabled_reason": receiver.disabled_reason, "person": receiver.person,
     });
     match &receiver.kind {
         ReceiverKind::Webhook { url, secret } => {
@@ -103,7 +121,8 @@ async fn create(
     caller: Caller<Rules>,
     Json(form): Json<Form>,
 ) -> Result<Response, Problem> {
-    let receiver = form.receiver(&http, Uuid::now_v7(), new_secret)?;
+    let receiver = form.receiver(&http, Uuid::now_v7(), None)?;
+    of_somebody(&http, &caller, &receiver).await?;
     http.rulebook.save_receiver(&caller.tenant, &receiver).await?;
     Ok((StatusCode::CREATED, axum::Json(shown(&receiver, true))).into_response())
 }
@@ -127,10 +146,8 @@ async fn change(
     Json(form): Json<Form>,
 ) -> Result<axum::Json<Value>, Problem> {
     let known = find(&http, &caller, id).await?;
-    let receiver = form.receiver(&http, id, || match known.kind {
-        ReceiverKind::Webhook { secret, .. } => secret,
-        ReceiverKind::Live => new_secret(),
-    })?;
+    let receiver = form.receiver(&http, id, Some(known.kind))?;
+    of_somebody(&http, &caller, &receiver).await?;
     http.rulebook.save_receiver(&caller.tenant, &receiver).await?;
     Ok(axum::Json(shown(&receiver, false)))
 }
@@ -148,6 +165,14 @@ async fn remove(
 
 async fn find(http: &Http, caller: &Caller<Rules>, id: Uuid) -> Result<Receiver, Problem> {
     http.store.receiver(&caller.tenant, id).await?.ok_or_else(|| unknown(id))
+}
+
+/// A receiver that is said to be a person's must be that of one who exists.
+async fn of_somebody(http: &Http, caller: &Caller<Rules>, receiver: &Receiver) -> Result<(), Problem> {
+    if let Some(id) = &receiver.person {
+        http.store.person(&caller.tenant, id).await?.ok_or_else(|| people::unknown(id))?;
+    }
+    Ok(())
 }
 
 fn unknown(id: Uuid) -> Problem {

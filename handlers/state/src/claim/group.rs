@@ -49,8 +49,14 @@ mod tests {
     #[test]
     fn the_first_speaks_for_all() {
         let two = payload(&one(1), &[one(2)], 2);
-        assert_eq!((&two["title"], &two["body"]), (&json!("pump-1 is low (+1)"), &json!("pump-1 is low\npump-2 is low")));
-        assert_eq!((&two["alarm"]["id"], &two["actions"], &two["reported"]), (&json!(1), &json!([]), &Value::Null));
+        assert_eq!(
+            (&two["title"], &two["body"]),
+            (&json!("pump-1 is low (+1)"), &json!("pump-1 is low\npump-2 is low"))
+        );
+        assert_eq!(
+            (&two["alarm"]["id"], &two["actions"], &two["reported"]),
+            (&json!(1), &json!([]), &Value::Null)
+        );
         assert_eq!(
             two["group"]["alarms"][1],
             json!({"id":2,"version":1,"severity":"minor","device":"pump-2","title":"pump-2 is low"})

@@ -141,26 +141,30 @@ impl Due {
 /// What becomes of pushes whose time has come, in their order. What can be grouped is sent to a receiver at most once
 /// in `interval_us`.
 pub fn fates(dues: &[Due], now: Timestamp, interval_us: i64) -> Vec<Fate> {
-    let mut leaders: HashMap<&(TenantId, Uuid), (Uuid, usize)> = HashMap::new();
-    let fate = |due: &Due, leaders: &mut HashMap<_, (Uuid, usize)>| {
-        if let Some(stale) = due.stale() {
-            return Fate::Drop(stale);
-        }
-        let Some(receiver) = due.may_join() else { return Fate::Send };
-        if let Some((leader, members)) = leaders.get_mut(receiver)
-            && *members < GROUP_MAX
-        {
-            *members += 1;
-            return Fate::Join(*leader);
-        }
-        let next = due.told_at.map(|at| at.plus_micros(interval_us));
-        if let Some(next) = next.filter(|next| now < *next && *next < due.deadline) {
-            return Fate::Wait(next);
-        }
-        leaders.insert(receiver, (due.id, 0));
-        Fate::Send
-    };
-    dues.iter().map(|due| fate(due, &mut leaders)).collect()
+    let mut leaders = Leaders::new();
+    dues.iter().map(|due| fate(due, &mut leaders, now, interval_us)).collect()
+}
+
+/// Who goes for others at each receiver, and for how many.
+type Leaders<'a> = HashMap<&'a (TenantId, Uuid), (Uuid, usize)>;
+
+fn fate<'a>(due: &'a Due, leaders: &mut Leaders<'a>, now: Timestamp, interval_us: i64) -> Fate {
+    if let Some(stale) = due.stale() {
+        return Fate::Drop(stale);
+    }
+    let Some(receiver) = due.may_join() else { return Fate::Send };
+    if let Some((leader, members)) = leaders.get_mut(receiver)
+        && *members < GROUP_MAX
+    {
+        *members += 1;
+        return Fate::Join(*leader);
+    }
+    let next = due.told_at.map(|at| at.plus_micros(interval_us));
+    if let Some(next) = next.filter(|next| now < *next && *next < due.deadline) {
+        return Fate::Wait(next);
+    }
+    leaders.insert(receiver, (due.id, 0));
+    Fate::Send
 }
 
 #[cfg(test)]

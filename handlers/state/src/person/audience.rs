@@ -43,7 +43,8 @@ mod tests {
     #[test]
     fn people_are_found_by_id_and_tags() {
         let person: Person =
-            serde_json::from_value(json!({"id":"anna","tags":{"team":"ops","sites":["lab","roof"]}})).unwrap();
+            serde_json::from_value(json!({"id":"anna","tags":{"team":"ops","sites":["lab","roof"]}}))
+                .unwrap();
         let anna = CompiledPerson::new(person).unwrap();
         for (query, is_in) in [
             ("team:ops", true),

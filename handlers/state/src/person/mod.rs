@@ -272,7 +272,9 @@ mod tests {
         assert!(error(json!({"language":"d"})).contains("like `en`"));
         assert!(error(json!({"language":"1de"})).contains("like `en`"));
         assert!(error(json!({"mutes":[{}]})).starts_with("mutes[0] needs"));
-        assert!(error(json!({"mutes":[{"device":"a"},{"query":"a<"}]})).starts_with("mutes[1].query: column"));
+        assert!(
+            error(json!({"mutes":[{"device":"a"},{"query":"a<"}]})).starts_with("mutes[1].query: column")
+        );
         assert!(error(json!({"tags":{"x":"y".repeat(5_000)}})).starts_with("tags must be at most"));
         assert!(check_id("Anna").is_err() && check_id("").is_err() && check_id("anna-2").is_ok());
         for good in ["en", "de-AT", "zh-Hant-TW", "EN"] {
@@ -301,7 +303,8 @@ mod tests {
     #[test]
     fn a_person_changes_only_what_it_names() {
         let mut form = PersonForm { name: "Anna".into(), ..PersonForm::default() };
-        let patch: PersonPatch = serde_json::from_value(json!({"language":"de","mutes":[{"device":"a"}]})).unwrap();
+        let patch: PersonPatch =
+            serde_json::from_value(json!({"language":"de","mutes":[{"device":"a"}]})).unwrap();
         patch.apply(&mut form);
         assert_eq!((form.name.as_str(), form.language.as_str(), form.mutes.len()), ("Anna", "de", 1));
         assert_eq!(form.time_zone, "UTC");

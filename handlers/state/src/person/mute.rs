@@ -98,7 +98,8 @@ mod tests {
     #[test]
     fn it_says_what_it_is_about() {
         let mute: Mute =
-            serde_json::from_value(json!({"device":"a","query":"x:1","until":"2026-01-01T00:00:00Z"})).unwrap();
+            serde_json::from_value(json!({"device":"a","query":"x:1","until":"2026-01-01T00:00:00Z"}))
+                .unwrap();
         assert_eq!(mute.to_string(), "device a, devices that match x:1, until 2026-01-01T00:00:00Z");
     }
 }

@@ -112,9 +112,8 @@ impl Window {
             return None;
         }
         let last = if self.to > self.from { date } else { date.tomorrow().ok()? };
-        let at = |date: Date, time: TimeOfDay| {
-            zone.to_ambiguous_timestamp(date.at(time.hour, time.minute, 0, 0))
-        };
+        let at =
+            |date: Date, time: TimeOfDay| zone.to_ambiguous_timestamp(date.at(time.hour, time.minute, 0, 0));
         Some((at(date, self.from).compatible().ok()?, at(last, self.to).later().ok()?))
     }
 }
@@ -172,10 +171,7 @@ mod tests {
     #[test]
     fn windows_that_touch_are_one() {
         let weekend = json!([{"days":["fri"],"from":"18:00","to":"00:00"},{"days":["sat","sun"],"from":"00:00","to":"00:00"}]);
-        assert_eq!(
-            until(weekend, "UTC", "2026-11-20T19:00:00Z").as_deref(),
-            Some("2026-11-23T00:00:00Z")
-        );
+        assert_eq!(until(weekend, "UTC", "2026-11-20T19:00:00Z").as_deref(), Some("2026-11-23T00:00:00Z"));
         let always = until(json!([{"from":"00:00","to":"00:00"}]), "UTC", "2026-11-20T19:00:00Z");
         assert!(at(&always.unwrap()).micros_since(at("2026-11-20T19:00:00Z")) >= QUIET_MAX_US);
     }
@@ -184,8 +180,16 @@ mod tests {
     fn clocks_are_put_forward_and_back() {
         // 2026-03-29 at 02:00 Berlin goes to 03:00; 2026-10-25 at 03:00 back to 02:00.
         let night = |now: &str| until(json!([{"from":"22:00","to":"02:30"}]), "Europe/Berlin", now);
-        assert_eq!(night("2026-03-28T23:00:00Z").as_deref(), Some("2026-03-29T01:30:00Z"), "03:30 summer time");
-        assert_eq!(night("2026-10-24T22:00:00Z").as_deref(), Some("2026-10-25T01:30:00Z"), "the second 02:30");
+        assert_eq!(
+            night("2026-03-28T23:00:00Z").as_deref(),
+            Some("2026-03-29T01:30:00Z"),
+            "03:30 summer time"
+        );
+        assert_eq!(
+            night("2026-10-24T22:00:00Z").as_deref(),
+            Some("2026-10-25T01:30:00Z"),
+            "the second 02:30"
+        );
         assert_eq!(night("2026-10-25T00:45:00Z").as_deref(), Some("2026-10-25T01:30:00Z"), "the first 02:45");
         let gap = |now: &str| until(json!([{"from":"02:15","to":"02:45"}]), "Europe/Berlin", now);
         assert_eq!(gap("2026-03-29T00:59:00Z"), None);

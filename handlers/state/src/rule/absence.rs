@@ -74,7 +74,7 @@ mod tests {
             person: None,
         };
         let rules = vec![rule(1, "n:1", "10m"), rule(2, "online:false", "1h"), rule(3, "n:2", "10m")];
-        RuleSet::new(TenantId::default(), rules, &[receiver])
+        RuleSet::new(TenantId::default(), rules, &[receiver], Vec::new())
     }
 
     fn twin() -> Twin {

@@ -43,6 +43,7 @@ pub(super) enum Candidate {
 }
 
 /// What a rule, or a step of its escalation, says about who is told.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 struct Named<'a> {
     receivers: &'a [Uuid],
     people: &'a [String],
@@ -103,10 +104,10 @@ impl Directory {
 
     /// Whom each of these rules means. Rules that mean the same share the list.
     pub(super) fn addressees<'a>(&self, rules: impl Iterator<Item = &'a RuleForm>) -> Vec<Addressees> {
-        let mut known: HashMap<(&[Uuid], &[String], Option<&str>, bool), Arc<[Candidate]>> = HashMap::new();
+        let mut known: HashMap<(Named<'a>, bool), Arc<[Candidate]>> = HashMap::new();
         let mut list = |named: Named<'a>, is_rule: bool| {
-            let key = (named.receivers, named.people, named.audience, is_rule);
-            known.entry(key).or_insert_with(|| self.candidates(&named, is_rule).into()).clone()
+            let list = known.entry((named, is_rule));
+            list.or_insert_with(|| self.candidates(&named, is_rule).into()).clone()
         };
         rules
             .map(|form| {

@@ -1,11 +1,15 @@
 //! Which rules a change of a twin fires, and the pushes that follow.
 
+use std::collections::HashMap;
+
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use uuid::{Builder, Uuid};
 
+use super::directory::{Addressees, Directory};
 use super::{CompiledRule, On, Receiver, Span};
 use crate::document::size_of;
+use crate::person::CompiledPerson;
 use crate::query::Percolator;
 use crate::{Position, Push, PushKind, TenantId, Timestamp, Twin};
 
@@ -20,8 +24,10 @@ const BODY_CHARS_MAX: usize = 1_024;
 #[derive(Debug, Clone, Default)]
 pub struct RuleSet {
     pub(super) tenant: TenantId,
-    /// The enabled receivers.
-    pub(super) receivers: Vec<Uuid>,
+    /// Who there is to be told.
+    pub(super) directory: Directory,
+    /// Whom each rule means.
+    addressees: HashMap<Uuid, Addressees>,
     /// The enabled ones, with who is told by each.
     pub(super) rules: Vec<(CompiledRule, Vec<Uuid>)>,
     /// Their queries, in the same order.
@@ -32,7 +38,15 @@ pub struct RuleSet {
 
 impl RuleSet {
     /// Puts a set together. What isn't enabled is left out, and so is a receiver that doesn't exist.
-    pub fn new(tenant: TenantId, rules: Vec<CompiledRule>, receivers: &[Receiver]) -> Self {
+    pub fn new(
+        tenant: TenantId,
+        rules: Vec<CompiledRule>,
+        receivers: &[Receiver],
+        people: Vec<CompiledPerson>,
+    ) -> Self {
+        let directory = Directory::new(receivers, people);
+        let forms = directory.addressees(rules.iter().map(|rule| &rule.rule.form));
+        let addressees = rules.iter().map(|rule| rule.rule.id).zip(forms).collect();
         let told = |rule: &CompiledRule| -> Vec<Uuid> {
             let named = &rule.rule().form.receivers;
             receivers
@@ -53,8 +67,18 @@ impl RuleSet {
         let queries = Percolator::new(rules.iter().map(|(rule, _)| &rule.query));
         let spans = rules.iter().filter_map(|(rule, _)| rule.rule().form.lasting);
         let absence_us_min = spans.map(Span::as_micros).min();
-        let receivers = receivers.iter().filter(|one| one.enabled).map(|one| one.id).collect();
-        Self { tenant, receivers, rules, queries, absence_us_min }
+        Self { tenant, directory, addressees, rules, queries, absence_us_min }
+    }
+
+    /// Who there is to be told.
+    pub fn directory(&self) -> &Directory {
+        &self.directory
+    }
+
+    /// Whom a rule means, also one that isn't in the set.
+    pub(super) fn addressees(&self, rule: &CompiledRule) -> Addressees {
+        let known = self.addressees.get(&rule.rule.id).cloned();
+        known.unwrap_or_else(|| self.directory.addressees(std::iter::once(&rule.rule.form)).remove(0))
     }
 
     /// Whether no change can cause a push.
@@ -115,6 +139,7 @@ impl RuleSet {
             person: None,
             severity: rule.rule.form.severity,
             urgent: false,
+            hold: None,
         })
     }
 }
@@ -181,7 +206,12 @@ mod tests {
     }
 
     fn set(rules: Vec<CompiledRule>) -> RuleSet {
-        RuleSet::new(TenantId::default(), rules, &[receiver(1, true), receiver(2, true), receiver(3, false)])
+        RuleSet::new(
+            TenantId::default(),
+            rules,
+            &[receiver(1, true), receiver(2, true), receiver(3, false)],
+            Vec::new(),
+        )
     }
 
     fn twin(version: u64, reported: Value) -> Twin {

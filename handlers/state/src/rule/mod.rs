@@ -11,6 +11,8 @@
 //! - [`span`]: how long something lasts
 //! - `fire`: which rules a change fires
 //! - `absence`: which rules fire because a device was absent, and when to look
+//! - [`directory`]: who there is to be told, and whom a rule means
+//! - `payload`: what is sent
 //! - `tell`: who is told of what happened to an alarm, and who isn't
 
 pub mod receiver;
@@ -20,14 +22,17 @@ mod form;
 mod checked;
 mod fire;
 mod absence;
+pub mod directory;
+mod payload;
 mod tell;
 
 pub use checked::{CompiledRule, RuleError};
+pub use directory::Directory;
 pub use fire::{REPORTED_BYTES_MAX, RuleSet};
 pub use form::{Escalation, Level, On, Rule, RuleForm, Text};
 pub use receiver::{Receiver, ReceiverKind};
 pub use span::Span;
-pub use tell::Told;
+pub use tell::{LIVE_FIRST_US, Told};
 pub use template::Template;
 
 /// Longest name of a rule, in bytes.

@@ -71,7 +71,7 @@ fn common(rule: &CompiledRule, alarm: &Alarm, event: &Event, twin: &Twin, now: T
         "reported": if fits { Value::Object(twin.reported.clone()) } else { Value::Null },
         "version": twin.version,
     });
-    if let Some(link) = rule.link() {
+    if let Some(link) = &rule.link {
         payload["link"] = Value::String(link.render(twin, LINK_CHARS_MAX));
     }
     if !event.what.is_update() {

@@ -10,6 +10,8 @@ mod cuts;
 mod ownership;
 mod reads;
 mod outbox;
+mod claims;
+mod people;
 mod mqtt;
 mod partitions;
 mod private_server;

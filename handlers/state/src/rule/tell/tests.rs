@@ -1,9 +1,9 @@
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::needless_pass_by_value)]
 use serde_json::{Value, json};
 
 use super::*;
 use crate::person::{CompiledPerson, Person};
-use crate::rule::{Directory, Receiver, RuleForm};
+use crate::rule::{Receiver, RuleForm};
 use crate::{DeviceId, DeviceKey, TenantId};
 
 /// 00:30 in UTC, 01:30 in Berlin.
@@ -22,7 +22,11 @@ fn receiver(id: u128, person: Option<&str>, kind: Value) -> Receiver {
 }
 
 fn hook(id: u128, person: Option<&str>) -> Receiver {
-    receiver(id, person, json!({"kind":"webhook","url":format!("https://example.org/{id}"),"secret":"whsec_"}))
+    receiver(
+        id,
+        person,
+        json!({"kind":"webhook","url":format!("https://example.org/{id}"),"secret":"whsec_"}),
+    )
 }
 
 fn live(id: u128, person: Option<&str>) -> Receiver {
@@ -44,8 +48,7 @@ impl Scene {
         form.as_object_mut().unwrap().extend(rule.as_object().unwrap().clone());
         let form: RuleForm = serde_json::from_value(form).unwrap();
         let rule = CompiledRule::new(form.into_rule(Uuid::from_u128(99))).unwrap();
-        let directory = Directory::new(receivers, people);
-        let rules = RuleSet::new(TenantId::default(), vec![rule.clone()], directory);
+        let rules = RuleSet::new(TenantId::default(), vec![rule.clone()], receivers, people);
         let key = DeviceKey::new(TenantId::default(), DeviceId::parse("pump").unwrap());
         let alarm = Alarm { active: true, ..Alarm::new(&key, rule.rule().id) };
         Self { rules, rule, alarm, what: What::Raised, severity: Severity::Major }
@@ -95,7 +98,11 @@ fn a_rule_that_names_nobody_means_all_that_are_enabled() {
 
 #[test]
 fn receivers_people_and_audience_are_told_each_once() {
-    let people = vec![person("anna", json!({"tags":{"team":"ops"}})), person("ben", json!({})), person("carl", json!({}))];
+    let people = vec![
+        person("anna", json!({"tags":{"team":"ops"}})),
+        person("ben", json!({})),
+        person("carl", json!({})),
+    ];
     let receivers = [hook(1, Some("anna")), hook(2, Some("ben")), hook(3, Some("carl")), hook(4, None)];
     let rule = json!({"receivers":[Uuid::from_u128(4), Uuid::from_u128(1)],"people":["ben","eve"],"audience":"team:ops"});
     let scene = Scene::new(rule, &receivers, people);
@@ -151,16 +158,22 @@ fn quiet_hours_hold_until_they_end_and_not_what_is_critical() {
     let form = json!({"time_zone":"Europe/Berlin","quiet":[{"from":"22:00","to":"02:00"}]});
     let mut scene = Scene::new(json!({}), &[hook(1, Some("anna")), live(2, Some("anna"))], anna(form));
     let pushes = scene.tell().pushes;
-    assert_eq!((pushes[0].hold, pushes[0].due_at.to_string().as_str()), (Some(Hold::Quiet), "2026-11-23T01:00:00Z"));
+    assert_eq!(
+        (pushes[0].hold, pushes[0].due_at.to_string().as_str()),
+        (Some(Hold::Quiet), "2026-11-23T01:00:00Z")
+    );
     assert_eq!((pushes[1].hold, pushes[1].due_at), (None, now()), "who follows looks");
     scene.severity = Severity::Critical;
-    assert!(scene.tell().pushes.iter().all(|push| push.hold.is_none() && push.due_at == now() && push.urgent));
+    assert!(
+        scene.tell().pushes.iter().all(|push| push.hold.is_none() && push.due_at == now() && push.urgent)
+    );
 }
 
 #[test]
 fn a_live_receiver_is_told_first_but_for_what_is_urgent() {
     let people = || vec![person("anna", json!({})), person("ben", json!({}))];
-    let receivers = [hook(1, Some("anna")), live(2, Some("anna")), hook(3, Some("ben")), live(4, None), hook(5, None)];
+    let receivers =
+        [hook(1, Some("anna")), live(2, Some("anna")), hook(3, Some("ben")), live(4, None), hook(5, None)];
     let mut scene = Scene::new(json!({}), &receivers, people());
     let held = |scene: &Scene| -> Vec<u128> {
         let pushes = scene.tell().pushes.into_iter().filter(|push| push.hold == Some(Hold::Live));
@@ -174,7 +187,9 @@ fn a_live_receiver_is_told_first_but_for_what_is_urgent() {
 
 #[test]
 fn what_two_receivers_of_a_person_share_is_told_once() {
-    let same = |id, person| receiver(id, person, json!({"kind":"webhook","url":"https://example.org/","secret":"whsec_"}));
+    let same = |id, person| {
+        receiver(id, person, json!({"kind":"webhook","url":"https://example.org/","secret":"whsec_"}))
+    };
     let receivers = [same(1, Some("anna")), same(2, Some("anna")), same(3, None), same(4, None)];
     let scene = Scene::new(json!({}), &receivers, anna(json!({})));
     assert_eq!(scene.receivers(), [1, 3, 4]);
@@ -184,10 +199,14 @@ fn what_two_receivers_of_a_person_share_is_told_once() {
 #[test]
 fn everyone_is_told_in_their_language() {
     let people = vec![person("anna", json!({"language":"de-AT"})), person("ben", json!({"language":"fr"}))];
-    let rule = json!({"texts":{"de":{"title":"{device} ist leer","body":"bald"}},"link":"app://alarms/{device}"});
+    let rule =
+        json!({"texts":{"de":{"title":"{device} ist leer","body":"bald"}},"link":"app://alarms/{device}"});
     let scene = Scene::new(rule, &[hook(1, Some("anna")), hook(2, Some("ben"))], people);
     let pushes = scene.tell().pushes;
-    assert_eq!((&pushes[0].payload["title"], &pushes[0].payload["body"]), (&json!("pump ist leer"), &json!("bald")));
+    assert_eq!(
+        (&pushes[0].payload["title"], &pushes[0].payload["body"]),
+        (&json!("pump ist leer"), &json!("bald"))
+    );
     assert_eq!(pushes[1].payload["title"], "pump is low");
     assert_eq!(pushes[0].payload["type"], "alarm.raised");
     assert_eq!(pushes[0].payload["link"], "app://alarms/pump");
