@@ -16,7 +16,7 @@ use super::extract::{Json, Path};
 use super::live::{Events, ended, follow};
 use super::people::{checked, save, unknown, with_receivers};
 use super::problem::Problem;
-use super::receivers::{Form, shown};
+use super::receiver_form::{Form, shown};
 use super::told::{Told, Whose};
 
 /// Receivers of a person at most.
@@ -87,7 +87,7 @@ async fn put_receiver(
     if known.is_none() && mine.len() >= RECEIVERS_MAX {
         return Err(Problem::bad_request(format!("a person has at most {RECEIVERS_MAX} receivers")));
     }
-    let receiver = form.receiver(&http, id, known.map(|known| known.kind.clone()))?;
+    let receiver = form.receiver(&http.reach, id, known.map(|known| known.kind.clone()))?;
     if known != Some(&receiver) {
         http.rulebook.save_receiver(me.tenant(), &receiver).await?;
     }

@@ -6,7 +6,7 @@
 //! - `devices`, `history`, `search` with its `figures`, `complete`, `export` (also as `csv`), `live` with its `clock`,
 //!   `changes`: the devices, what they were, found, and as it happens
 //! - `queries`: queries under a name, with their counts
-//! - `rules`, `people`, `receivers`: who is to be told of what; `me`, the same for the app of one person
+//! - `rules`, `people`, `receivers` with their `receiver_form`: who is to be told of what; `me`, the same for the app of one person
 //! - `deliveries`, `told`, `explain`: what became of it, live, and why; `actor`, who may act on it
 //! - `operations`: refused payloads, usage, health, metrics
 //! - `console`: the pages for people
@@ -34,6 +34,7 @@ mod queries;
 mod rules;
 mod people;
 mod receivers;
+mod receiver_form;
 mod me;
 mod actor;
 mod deliveries;
@@ -53,6 +54,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use serde::Serialize;
 use statecast_broker::Broker;
 use statecast_flow::Flow;
+use statecast_push::Reach;
 use statecast_search::Search;
 use statecast_state::document::{self, Limits};
 use statecast_state::{Document, Position};
@@ -101,8 +103,8 @@ pub struct Http {
     pub metrics: PrometheusHandle,
     /// Who is let in.
     pub gate: Arc<Gate>,
-    /// Webhooks may go to private addresses.
-    pub allow_private_addresses: bool,
+    /// Which addresses receivers may have.
+    pub reach: Arc<Reach>,
     /// What takes much waits here, or is refused.
     pub gates: Gates,
     /// Live streams end when this is cancelled.

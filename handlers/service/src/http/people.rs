@@ -12,7 +12,7 @@ use super::auth::{Caller, Rules};
 use super::devices::Paging;
 use super::extract::{Json, Path, Query};
 use super::problem::Problem;
-use super::receivers::shown;
+use super::receiver_form::shown;
 use super::{Http, Page, page_size};
 
 /// People of a tenant at most.

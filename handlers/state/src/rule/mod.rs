@@ -30,7 +30,7 @@ pub use checked::{CompiledRule, RuleError};
 pub use directory::Directory;
 pub use fire::{REPORTED_BYTES_MAX, RuleSet};
 pub use form::{Escalation, Level, On, Rule, RuleForm, Text};
-pub use receiver::{Receiver, ReceiverKind};
+pub use receiver::{ApnsEnvironment, FcmForm, Receiver, ReceiverKind};
 pub use span::Span;
 pub use tell::{LIVE_FIRST_US, Told};
 pub use template::Template;
