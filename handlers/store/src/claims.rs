@@ -257,7 +257,7 @@ pub(crate) fn read_due(row: &PgRow, push: &Push, receiver: Option<&Receiver>) ->
         leads: row.try_get::<Option<Vec<Uuid>>, _>("members")?.is_some(),
         alarm_version: push.alarm_version,
         alarm_now: row.try_get::<Option<i64>, _>("alarm_now")?.map(unsigned),
-        told_before: row.try_get("told_before")?,
+        told_before: row.try_get::<Option<bool>, _>("told_before")?.unwrap_or(false),
         confirmed: row.try_get::<Option<bool>, _>("confirmed")?.unwrap_or(false),
         groups_at: receiver.filter(groups).map(|receiver| (tenant, receiver.id)),
         told_at: row.time("told_at")?,
