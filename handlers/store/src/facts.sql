@@ -5,7 +5,7 @@ SELECT d.*,
     r.id AS r_id, r.name AS r_name, r.kind AS r_kind, r.enabled AS r_enabled, r.disabled_reason AS r_disabled_reason,
     r.person AS r_person, r.told_at AS told_at,
     (SELECT a.version FROM alarms a WHERE a.tenant = d.tenant AND a.id = d.alarm) AS alarm_now,
-    CASE WHEN d.kind = 'update' THEN (
+    CASE WHEN d.push_kind = 'update' THEN (
         SELECT true FROM pushes q WHERE q.tenant = d.tenant AND q.alarm = d.alarm AND q.receiver = d.receiver
             AND q.alarm_version >= d.alarm_version - 64 AND q.alarm_version < d.alarm_version AND q.attempt > 0 LIMIT 1
     ) END AS told_before,
