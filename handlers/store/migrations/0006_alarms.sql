@@ -71,7 +71,7 @@ CREATE INDEX decisions_of_alarm ON decisions (tenant, alarm, version);
 
 ALTER TABLE pushes
     -- alarm, update, outcome or forward
-    ADD COLUMN kind          text COLLATE "C" NOT NULL DEFAULT 'alarm',
+    ADD COLUMN push_kind     text COLLATE "C" NOT NULL DEFAULT 'alarm',
     ADD COLUMN alarm         uuid,
     ADD COLUMN alarm_version bigint NOT NULL DEFAULT 0,
     ADD COLUMN step          integer NOT NULL DEFAULT 0,

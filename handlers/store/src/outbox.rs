@@ -266,7 +266,7 @@ fn read_push(row: &PgRow) -> Result<Push, StoreError> {
         created_at: row.moment("created_at")?,
         deadline: row.moment("deadline")?,
         due_at: row.moment("due_at")?,
-        kind: PushKind::parse(row.try_get("kind")?)
+        kind: PushKind::parse(row.try_get("push_kind")?)
             .ok_or_else(|| StoreError::Corrupt("an unknown kind of push".into()))?,
         alarm: row.try_get("alarm")?,
         alarm_version: unsigned(row.try_get("alarm_version")?),

@@ -5,17 +5,17 @@
 , put_pushes AS (
     INSERT INTO pushes (
         tenant, id, rule, receiver, device, position, payload, created_at, deadline, due_at,
-        kind, alarm, alarm_version, step, person, severity, urgent
+        push_kind, alarm, alarm_version, step, person, severity, urgent
     )
     SELECT tenant, id, rule, receiver, device, position, payload, created_at, deadline, due_at,
-        kind, alarm, alarm_version, step, person, severity, urgent
+        push_kind, alarm, alarm_version, step, person, severity, urgent
     FROM unnest(
         $1::text[], $2::bigint[], $3::uuid[], $4::uuid[], $5::uuid[], $6::text[], $7::bigint[], $8::jsonb[],
         $9::timestamptz[], $10::timestamptz[], $11::timestamptz[], $12::text[], $13::uuid[], $14::bigint[],
         $15::integer[], $16::text[], $17::text[], $18::boolean[]
     ) AS p (
         tenant, last, id, rule, receiver, device, position, payload, created_at, deadline, due_at,
-        kind, alarm, alarm_version, step, person, severity, urgent
+        push_kind, alarm, alarm_version, step, person, severity, urgent
     )
     -- "IS TRUE" keeps the planner from turning this into a join of two lists whose length it can't know.
     WHERE (last IN (SELECT position FROM passed)) IS TRUE
