@@ -117,10 +117,13 @@ pub enum Outcome {
         /// Why it failed.
         error: String,
     },
-    /// It was not tried, for want of room or because the service stops: the attempt doesn't count.
+    /// It was not tried, for want of room, because the service stops, or because its channel rests: the attempt
+    /// doesn't count.
     Postponed {
         /// When to claim it again.
         at: Timestamp,
+        /// Why its channel rests, if that is the reason.
+        error: Option<String>,
     },
     /// It is given up.
     Dead {

@@ -188,7 +188,7 @@ impl Store {
             }
             sqlx::query(
                 "UPDATE pushes p SET state = f.state, status = f.status,
-                    error = CASE WHEN f.tried THEN f.error ELSE p.error END,
+                    error = CASE WHEN f.tried THEN f.error ELSE coalesce(f.error, p.error) END,
                     attempt = p.attempt - CASE WHEN f.tried THEN 0 ELSE 1 END,
                     due_at = coalesce(f.at, p.due_at), done_at = CASE WHEN f.state <> 'waiting' THEN $7 END
                  FROM unnest($1::text[], $2::uuid[], $3::text[], $4::integer[], $5::text[], $6::timestamptz[],
@@ -244,7 +244,10 @@ fn parts(outcome: &Outcome, now: Timestamp) -> Parts {
         Outcome::Retry { at, error } => {
             (PushState::Waiting, None, Some(storable(error).into_owned()), Some((*at).max(now)))
         }
-        Outcome::Postponed { at } => (PushState::Waiting, None, None, Some((*at).max(now))),
+        Outcome::Postponed { at, error } => {
+            let error = error.as_deref().map(|error| storable(error).into_owned());
+            (PushState::Waiting, None, error, Some((*at).max(now)))
+        }
         Outcome::Dead { error } | Outcome::ReceiverGone { error } => {
             (PushState::Dead, None, Some(storable(error).into_owned()), None)
         }

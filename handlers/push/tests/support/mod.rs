@@ -15,7 +15,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use serde_json::json;
-use statecast_push::{Claimed, Dispatcher, Finished, Outbox, Outcome, Settings};
+use statecast_push::{Claimed, Dispatcher, Finished, Outbox, Outcome, Reach, Settings};
 use statecast_state::alarm::Severity;
 use statecast_state::rule::{Receiver, ReceiverKind};
 use statecast_state::{DeviceId, Position, Push, PushKind, TenantId, Timestamp};
@@ -129,7 +129,7 @@ impl Outbox for Memory {
                 let row = all.get_mut(&finished.id).context("no such row")?;
                 match finished.outcome {
                     Outcome::Retry { at, .. } => row.due = at,
-                    Outcome::Postponed { at } => {
+                    Outcome::Postponed { at, .. } => {
                         row.due = at;
                         row.claimed.attempt -= 1;
                     }
@@ -192,7 +192,7 @@ pub(crate) fn quick() -> Settings {
     Settings {
         retry_base: Duration::from_millis(2),
         retry_cap: Duration::from_millis(20),
-        allow_private: true,
+        reach: Reach { private: true, ntfy: None },
         ..Settings::default()
     }
 }

@@ -29,7 +29,7 @@ mod tell;
 pub use checked::{CompiledRule, RuleError};
 pub use fire::{Fired, Moment, Wish};
 pub use form::{Escalation, Level, On, Rule, RuleForm, Text};
-pub use receiver::{Receiver, ReceiverKind};
+pub use receiver::{ApnsEnvironment, FcmForm, Receiver, ReceiverKind};
 pub use set::RuleSet;
 pub use span::Span;
 pub use tell::Told;
