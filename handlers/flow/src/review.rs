@@ -72,14 +72,17 @@ impl Flow {
         if rules.on(rule) != Some(On::Enter) {
             // Nobody saw a device leave, nothing changes now, and who is absent is looked for all the time.
             let last = open.last().filter(|_| open.len() >= PAGE).cloned();
-            return Ok((open.into_iter().map(|device| DeviceKey::new(tenant.clone(), device)).collect(), last));
+            return Ok((
+                open.into_iter().map(|device| DeviceKey::new(tenant.clone(), device)).collect(),
+                last,
+            ));
         }
         let twins = self.store.list(tenant, review.after.as_ref(), PAGE).await?;
         let last = twins.last().filter(|_| twins.len() >= PAGE).map(|twin| twin.device.clone());
         let now = now();
-        let wanted = twins.into_iter().filter(|twin| {
-            rules.matches(rule, twin, now) || open.binary_search(&twin.device).is_ok()
-        });
+        let wanted = twins
+            .into_iter()
+            .filter(|twin| rules.matches(rule, twin, now) || open.binary_search(&twin.device).is_ok());
         Ok((wanted.map(|twin| DeviceKey::new(tenant.clone(), twin.device)).collect(), last))
     }
 }

@@ -7,6 +7,7 @@
 //!   `changes`: the devices, what they were, found, and as it happens
 //! - `queries`: queries under a name, with their counts
 //! - `rules`, `receivers` with their `receiver_form`, `deliveries`: who is to be told of what, and what became of it
+//! - `alarms`: what people are to take note of, and their answer
 //! - `operations`: refused payloads, usage, health, metrics
 //! - `console`: the pages for people
 //! - `mqtt`: MQTT over WebSocket
@@ -34,6 +35,7 @@ mod rules;
 mod receivers;
 mod receiver_form;
 mod deliveries;
+mod alarms;
 mod operations;
 mod console;
 mod mqtt;
@@ -166,6 +168,7 @@ fn api() -> OpenApiRouter<Http> {
         .merge(rules::routes())
         .merge(receivers::routes())
         .merge(deliveries::routes())
+        .merge(alarms::routes())
         .merge(operations::routes())
 }
 
