@@ -1,14 +1,16 @@
 //! What was decided about an alarm: who was told, who wasn't, and why.
 
+use serde::de::DeserializeOwned;
 use sqlx::Row;
 use sqlx::postgres::PgRow;
-use statecast_state::alarm::{Event, Severity, What};
-use statecast_state::{Decision, TenantId, Verdict};
+use sqlx::types::Json;
+use statecast_state::alarm::Event;
+use statecast_state::{Decision, TenantId};
 use uuid::Uuid;
 
 use crate::claims::{read_beside, read_due};
-use crate::outbox::{PushRow, read_row};
-use crate::rows::{Columns, limit, signed, unsigned};
+use crate::outbox::{PushRow, PushState, read_row};
+use crate::rows::{limit, signed};
 use crate::store::deadline;
 use crate::{Store, StoreError};
 
@@ -38,7 +40,7 @@ pub struct Explanation {
 macro_rules! newest {
     ($from:literal, $order:literal) => {
         concat!(
-            "SELECT * FROM ",
+            "SELECT to_jsonb(r) AS row FROM ",
             $from,
             " AND ($3::bigint IS NULL OR version = $3) ORDER BY ",
             $order,
@@ -58,9 +60,9 @@ impl Store {
         question: Question<'_>,
         rows_max: usize,
     ) -> Result<Explanation, StoreError> {
-        let events = newest!("alarm_events WHERE tenant = $1 AND alarm = $2", "version DESC, step DESC");
+        let events = newest!("alarm_events r WHERE tenant = $1 AND alarm = $2", "version DESC, step DESC");
         let decisions = newest!(
-            "decisions WHERE tenant = $1 AND alarm = $2 AND ($5::text IS NULL OR person = $5 OR person IS NULL AND receiver IS NULL)",
+            "decisions r WHERE tenant = $1 AND alarm = $2 AND ($5::text IS NULL OR person = $5 OR person IS NULL AND receiver IS NULL)",
             "version DESC, step DESC, person, receiver"
         );
         let pushes = concat!(
@@ -79,8 +81,8 @@ impl Store {
         let decisions = deadline(ask(decisions).bind(question.person).fetch_all(&self.pool)).await?;
         let pushes = deadline(ask(pushes).bind(question.person).fetch_all(&self.pool)).await?;
         Ok(Explanation {
-            events: events.iter().rev().map(read_event).collect::<Result<_, _>>()?,
-            decisions: decisions.iter().rev().map(read_decision).collect::<Result<_, _>>()?,
+            events: events.iter().rev().map(read_json).collect::<Result<_, _>>()?,
+            decisions: decisions.iter().rev().map(read_json).collect::<Result<_, _>>()?,
             pushes: pushes.iter().rev().map(read_foreseen).collect::<Result<_, _>>()?,
         })
     }
@@ -89,47 +91,14 @@ impl Store {
 /// Reads a push, and what will become of it when its time comes, if that is known.
 pub(crate) fn read_foreseen(row: &PgRow) -> Result<PushRow, StoreError> {
     let mut read = read_row(row)?;
-    if read.state == crate::outbox::PushState::Waiting {
+    if read.state == PushState::Waiting {
         let due = read_due(row, &read.push, read_beside(row)?.as_ref())?;
         read.foreseen = due.stale().map(Into::into);
     }
     Ok(read)
 }
 
-fn unknown(what: &str) -> StoreError {
-    StoreError::Corrupt(format!("an unknown {what}"))
-}
-
-fn step(row: &PgRow) -> Result<u32, StoreError> {
-    Ok(u32::try_from(row.try_get::<i32, _>("step")?).unwrap_or(0))
-}
-
-fn read_event(row: &PgRow) -> Result<Event, StoreError> {
-    Ok(Event {
-        alarm: row.try_get("alarm")?,
-        rule: row.try_get("rule")?,
-        version: unsigned(row.try_get("version")?),
-        step: step(row)?,
-        what: What::parse(row.try_get("what")?).ok_or_else(|| unknown("event"))?,
-        severity: Severity::parse(row.try_get("severity")?).ok_or_else(|| unknown("severity"))?,
-        at: row.moment("at")?,
-        by: row.try_get("by")?,
-        note: row.try_get("note")?,
-        until: row.time("until")?,
-    })
-}
-
-fn read_decision(row: &PgRow) -> Result<Decision, StoreError> {
-    let verdict: &str = row.try_get("verdict")?;
-    let verdict = serde_json::from_value::<Verdict>(verdict.into()).map_err(|_| unknown("verdict"))?;
-    Ok(Decision {
-        alarm: row.try_get("alarm")?,
-        version: unsigned(row.try_get("version")?),
-        step: step(row)?,
-        person: row.try_get("person")?,
-        receiver: row.try_get("receiver")?,
-        at: row.moment("at")?,
-        verdict,
-        detail: row.try_get("detail")?,
-    })
+/// Reads what was made into JSON.
+fn read_json<T: DeserializeOwned + Send + Unpin + 'static>(row: &PgRow) -> Result<T, StoreError> {
+    Ok(row.try_get::<Json<T>, _>("row")?.0)
 }

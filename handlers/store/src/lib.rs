@@ -16,7 +16,9 @@
 //! - [`rewind`]: changes with the twins before and after each, from the history
 //! - [`queries`]: queries under a name
 //! - [`silent`]: devices that will have been absent for as long as a rule says
-//! - [`rules`], [`people`], [`receivers`]: who is to be told what
+//! - [`rules`], [`reviews`]: rules, and those that have yet to look at the fleet
+//! - [`alarms`]: what people are to take note of
+//! - [`people`], [`receivers`]: who is to be told
 //! - [`outbox`], `claims`, [`receipts`], [`explain`]: what waits to be told, what is sent, what came of it, and why
 //! - [`mqtt`]: what outlives an MQTT connection
 //! - [`credentials`], [`keys`], [`policies`]: who is let in, and what they may do
@@ -46,6 +48,8 @@ pub mod queries;
 pub mod digest;
 pub mod silent;
 pub mod rules;
+pub mod reviews;
+pub mod alarms;
 pub mod people;
 pub mod receivers;
 pub mod outbox;
@@ -62,6 +66,7 @@ pub mod dead_letters;
 pub mod usage;
 
 pub use access_feed::AccessChange;
+pub use alarms::{AlarmFilter, AlarmRow};
 pub use batch::{Batch, DeadLetter, Outcome};
 pub use credentials::{Credentials, CredentialsChange, Hash, Holder};
 pub use digest::RangeDigest;

@@ -1,34 +1,34 @@
 -- One batch, up to what follows from its changes (told.sql). Every array is a column; those of one group have the
 -- same length.
 --
--- $23-$38 the twins, $39-$51 history, $52-$58 dead letters. A twin is written when it still has the version that the
+-- $23-$37 the twins, $38-$50 history, $51-$57 dead letters. A twin is written when it still has the version that the
 -- first change rests on; history follows the twin, which it names by the position of its last change. The answer is
 -- the positions of the twins that were written.
 WITH twin AS (
     SELECT * FROM unnest(
         $23::text[], $24::text[], $25::bigint[], $26::bigint[], $27::bigint[], $28::jsonb[], $29::jsonb[], $30::jsonb[],
         $31::jsonb[], $32::boolean[], $33::timestamptz[], $34::text[], $35::timestamptz[], $36::bigint[],
-        $37::bigint[], $38::jsonb[]
+        $37::bigint[]
     ) AS t (
         tenant, device, version_before, version, position, reported, desired, tags,
-        reported_at, online, presence_since, presence_reason, received_at, presence_epoch, presence_seq, absences
+        reported_at, online, presence_since, presence_reason, received_at, presence_epoch, presence_seq
     )
 ), updated AS (
     UPDATE devices d
     SET version = t.version, position = t.position, reported = t.reported, desired = t.desired, tags = t.tags,
         reported_at = t.reported_at, online = t.online, presence_since = t.presence_since,
         presence_reason = t.presence_reason, received_at = t.received_at, presence_epoch = t.presence_epoch,
-        presence_seq = t.presence_seq, absences = t.absences
+        presence_seq = t.presence_seq = t.absences
     FROM twin t
     WHERE d.tenant = t.tenant AND d.device = t.device AND d.version = t.version_before
     RETURNING d.position
 ), inserted AS (
     INSERT INTO devices (
         tenant, device, version, position, reported, desired, tags,
-        reported_at, online, presence_since, presence_reason, received_at, presence_epoch, presence_seq, absences
+        reported_at, online, presence_since, presence_reason, received_at, presence_epoch, presence_seq
     )
     SELECT tenant, device, version, position, reported, desired, tags,
-        reported_at, online, presence_since, presence_reason, received_at, presence_epoch, presence_seq, absences
+        reported_at, online, presence_since, presence_reason, received_at, presence_epoch, presence_seq
     FROM twin WHERE version_before = 0
     ON CONFLICT DO NOTHING
     RETURNING position
@@ -40,8 +40,8 @@ WITH twin AS (
     )
     SELECT tenant, device, position, version, received_at, device_time, message, stale, kind, patch, inverse, ahead
     FROM unnest(
-        $39::text[], $40::text[], $41::bigint[], $42::bigint[], $43::bigint[], $44::timestamptz[],
-        $45::timestamptz[], $46::bigint[], $47::boolean[], $48::text[], $49::jsonb[], $50::jsonb[], $51::boolean[]
+        $38::text[], $39::text[], $40::bigint[], $41::bigint[], $42::bigint[], $43::timestamptz[],
+        $44::timestamptz[], $45::bigint[], $46::boolean[], $47::text[], $48::jsonb[], $49::jsonb[], $50::boolean[]
     ) AS h (
         tenant, device, last, position, version, received_at,
         device_time, message, stale, kind, patch, inverse, ahead
@@ -50,6 +50,6 @@ WITH twin AS (
 ), put_dead_letters AS (
     INSERT INTO dead_letters (tenant, id, device, topic, payload, reason, received_at)
     SELECT * FROM unnest(
-        $52::text[], $53::uuid[], $54::text[], $55::text[], $56::bytea[], $57::text[], $58::timestamptz[]
+        $51::text[], $52::uuid[], $53::text[], $54::text[], $55::bytea[], $56::text[], $57::timestamptz[]
     )
 )

@@ -21,7 +21,6 @@ pub(super) enum Actor<S: Needs> {
     Holder(Ticket),
 }
 
-#[allow(dead_code, reason = "acknowledging asks all of it")]
 impl<S: Needs> Actor<S> {
     /// Whose alarms and devices.
     pub(super) fn tenant(&self) -> &TenantId {

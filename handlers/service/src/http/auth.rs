@@ -34,7 +34,6 @@ pub(super) struct Caller<S: Needs> {
     /// Whose devices it sees.
     pub tenant: TenantId,
     /// What people call the key; `dev` where none is needed.
-    #[allow(dead_code, reason = "acknowledging keeps it")]
     pub name: String,
     /// Which key it has; none with `--dev`.
     key: Option<Uuid>,

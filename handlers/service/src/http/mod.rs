@@ -6,8 +6,10 @@
 //! - `devices`, `history`, `search` with its `figures`, `complete`, `export` (also as `csv`), `live` with its `clock`,
 //!   `changes`: the devices, what they were, found, and as it happens
 //! - `queries`: queries under a name, with their counts
-//! - `rules`, `people`, `receivers` with their `receiver_form`: who is to be told of what; `me`, the same for the app of one person
-//! - `deliveries`, `told`, `explain`: what became of it, live, and why; `actor`, who may act on it
+//! - `rules`, `people`, `receivers` with their `receiver_form`: who is to be told of what; `me`, the same for the app of
+//!   one person
+//! - `deliveries`, `told`, `explain`: what became of it, live, and why
+//! - `alarms`: what people are to take note of, and their answer; `actor`, who may give it
 //! - `operations`: refused payloads, usage, health, metrics
 //! - `console`: the pages for people
 //! - `mqtt`: MQTT over WebSocket
@@ -40,6 +42,7 @@ mod actor;
 mod deliveries;
 mod told;
 mod explain;
+mod alarms;
 mod operations;
 mod console;
 mod mqtt;
@@ -181,6 +184,7 @@ fn api() -> OpenApiRouter<Http> {
         .merge(me::routes())
         .merge(deliveries::routes())
         .merge(explain::routes())
+        .merge(alarms::routes())
         .merge(operations::routes())
 }
 

@@ -73,13 +73,13 @@ impl RuleSet {
 
     /// Whom an event is for, each once.
     fn candidates(&self, rule: &CompiledRule, alarm: &Alarm, event: &Event) -> Vec<Candidate> {
-        let addressees = self.addressees(rule);
         let steps = match event.what {
             What::Escalated => event.step..=event.step,
             _ => 0..=alarm.step,
         };
         let mut known = HashSet::new();
-        let all = steps.flat_map(|step| addressees.of_step(step)).filter(|one| known.insert(*one));
+        let all =
+            steps.flat_map(|step| self.addressees(rule.rule().id, step)).filter(|one| known.insert(*one));
         all.cloned().collect()
     }
 }

@@ -3,7 +3,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::person::{CompiledPerson, Person};
-use crate::rule::{Receiver, RuleForm};
+use crate::rule::{Moment, REPORTED_BYTES_MAX, Receiver, RuleForm};
 use crate::{DeviceId, DeviceKey, TenantId};
 
 /// 00:30 in UTC, 01:30 in Berlin.
@@ -220,4 +220,21 @@ fn ids_are_the_same_again_and_never_shared() {
     let ids = |scene: &Scene| scene.tell().pushes.iter().map(|push| push.id).collect::<Vec<_>>();
     assert_eq!(ids(&scene), ids(&scene));
     assert_ne!(ids(&scene)[0], ids(&scene)[1]);
+}
+
+#[test]
+fn a_push_stays_small() {
+    let told = |text: String, rule: Value| {
+        let scene = Scene::new(rule, &[hook(1, None)], Vec::new());
+        let mut twin = Twin::new(DeviceId::parse("pump").unwrap());
+        twin.reported = serde_json::from_value(json!({ "battery": 1, "text": text })).unwrap();
+        let now = Moment { now: now(), started_at: now() };
+        scene.rules.fire(None, Some(&twin), now).told.pushes.remove(0).payload
+    };
+    let hostile = "\u{1}".repeat(REPORTED_BYTES_MAX / 6 - 10);
+    let payload = told(hostile, json!({"title":"{text}".repeat(40),"body":"{text}".repeat(170)}));
+    assert!(payload["reported"].is_object());
+    assert!(payload.to_string().len() < 20_000, "{}", payload.to_string().len());
+    let payload = told("x".repeat(REPORTED_BYTES_MAX), json!({}));
+    assert_eq!((&payload["reported"], &payload["reported_left_out"]), (&Value::Null, &json!(true)));
 }
