@@ -5,6 +5,7 @@
 //! - `credentials`, `policies`, `keys`: who is let in, and what they may do
 //! - `devices`, `history`, `search` with its `figures`, `complete`, `export` (also as `csv`), `live` with its `clock`,
 //!   `changes`: the devices, what they were, found, and as it happens
+//! - `requests`: what became of what devices should be
 //! - `queries`: queries under a name, with their counts
 //! - `rules`, `people`, `receivers` with their `receiver_form`: who is to be told of what; `me`, the same for the app of
 //!   one person
@@ -32,6 +33,7 @@ mod gates;
 mod live;
 mod clock;
 mod changes;
+mod requests;
 mod queries;
 mod rules;
 mod people;
@@ -177,6 +179,7 @@ fn api() -> OpenApiRouter<Http> {
         .merge(complete::routes())
         .merge(export::routes())
         .merge(changes::routes())
+        .merge(requests::routes())
         .merge(queries::routes())
         .merge(rules::routes())
         .merge(people::routes())
