@@ -5,6 +5,7 @@ mod desired;
 mod credentials;
 mod presence;
 mod absence;
+mod alarms;
 mod access;
 mod policies;
 mod keys;
