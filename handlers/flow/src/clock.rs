@@ -1,7 +1,7 @@
-//! What only time brings: devices that are absent, and connections that nobody took up again.
+//! What only time brings: devices that are absent, connections that nobody took up again, requests that nobody answered.
 //!
 //! *Cast*: one task sleeps until the earliest of the [`Timers`](crate::timers::Timers); the [`Horizon`] sets those of
-//! absence ahead of time, [`Dues`] those of alarms.
+//! absence ahead of time, [`Dues`] those of alarms, [`deadlines`] those of requests.
 //! *Guarantee*: a timer that is due becomes a request in the mailbox of its device, like everything that writes a
 //! twin. After a restart the timers come from the twins and the alarms, so that none is lost.
 //! *Bound*: `AT_ONCE_MAX` devices are looked at at a time; the next wait until those are done.
@@ -15,6 +15,7 @@ use tokio::sync::oneshot;
 use tracing::warn;
 
 use crate::Flow;
+use crate::deadlines;
 use crate::dues::Dues;
 use crate::horizon::Horizon;
 use crate::request::{Answer, Applied, Ask, Request};
@@ -35,7 +36,8 @@ type Outcome = oneshot::Receiver<Result<Applied, Refusal>>;
 impl Flow {
     /// Brings what only time brings, for as long as it is polled.
     pub async fn keep_time(&self) {
-        tokio::join!(self.close_left_open(), self.watch(), self.review_rules());
+        let deadlines = deadlines::read(&self.store, &self.shared.timers);
+        tokio::join!(self.close_left_open(), self.watch(), self.review_rules(), deadlines);
     }
 
     /// Closes what a previous process left open: devices that it saw online and that have not come back within the
@@ -91,6 +93,7 @@ impl Flow {
         match timer.why {
             Why::Absence | Why::Alarm => Some(self.ask(timer.key, Body::Due, now())),
             Why::Vacant => self.left(&timer.key),
+            Why::Deadline => Some(self.ask(timer.key, Body::Overdue, now())),
         }
     }
 

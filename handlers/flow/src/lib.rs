@@ -17,7 +17,7 @@
 //! - [`committer`]: batches, positions, verdicts
 //! - [`feed`]: what was committed, in order
 //! - [`metering`]: what each handler cost
-//! - [`timers`], `horizon`, `dues`, `clock`: what only time brings
+//! - [`timers`], `horizon`, `dues`, `deadlines`, `clock`: what only time brings
 //! - `review`: a rule that is new looks at the fleet as it is
 //!
 //! [`Flow`] puts them together, and stops them in order.
@@ -36,6 +36,7 @@ pub mod metering;
 pub mod timers;
 mod horizon;
 mod dues;
+mod deadlines;
 mod clock;
 mod review;
 mod flow;

@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use crate::alarm::Stale;
 use crate::document::{self, Limits};
+use crate::request::Asked;
 use crate::rule::Wish;
 use crate::{DeviceKey, Document, Presence, Timestamp};
 
@@ -118,7 +119,16 @@ pub enum Body {
         patch: Document,
         /// Refused when the twin has another version.
         if_version: Option<u64>,
+        /// Who asks, and until when.
+        asked: Asked,
     },
+    /// The device acknowledged that it was told what it should be.
+    Received {
+        /// The version that it was told with.
+        version: u64,
+    },
+    /// It is time to look whether the time of a request for desired state is up.
+    Overdue,
     /// The device refuses what it should be.
     Rejected {
         /// The version that it refuses.
@@ -192,6 +202,9 @@ pub enum Refusal {
         /// What the twin has.
         current: u64,
     },
+    /// The device has as many requests open as it may.
+    #[error("the device has {0} requests whose outcome is still to come, and no more may wait")]
+    Requests(usize),
     /// The database refuses the row for what is in it.
     #[error("the database refused it: {0}")]
     Poison(String),

@@ -1,9 +1,12 @@
 //! The twin of a device: what it last reported, what it should be, and what people noted about it.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 
 use crate::alarm::Alarm;
+use crate::request::Requested;
 use crate::{DeviceId, Document, Timestamp};
 
 /// What Statecast knows of a device. Serialises to the twin of the public contract.
@@ -25,6 +28,10 @@ pub struct Twin {
     pub presence: Presence,
     /// When the last message of the device was received; none before the first.
     pub received_at: Option<Timestamp>,
+    /// The requests for desired state whose outcome is still to come, oldest first. Only known where a twin is to be
+    /// changed; kept in a table of their own.
+    #[serde(skip)]
+    pub requests: Vec<Arc<Requested>>,
     /// The alarms of the device. Only those who change the twin know them; empty for all others.
     #[serde(skip)]
     pub alarms: Vec<Alarm>,
@@ -42,6 +49,7 @@ impl Twin {
             reported_at: Stamps::default(),
             presence: Presence::default(),
             received_at: None,
+            requests: Vec::new(),
             alarms: Vec::new(),
         }
     }

@@ -14,7 +14,9 @@
 //! - [`load`]: twins and their recent messages, many at once, for the handlers
 //! - [`twins`], [`history`], [`feed`], [`digest`]: reads for people, and for what is derived
 //! - [`rewind`]: changes with the twins before and after each, from the history
+//! - [`courses`]: what became of devices since a time, device by device
 //! - [`queries`]: queries under a name
+//! - [`requests`]: what somebody asked devices to be
 //! - [`silent`]: devices that will have been absent for as long as a rule says
 //! - [`rules`], [`reviews`]: rules, and those that have yet to look at the fleet
 //! - [`alarms`]: what people are to take note of
@@ -42,9 +44,11 @@ pub mod twins;
 pub mod history;
 pub mod feed;
 pub mod rewind;
+pub mod courses;
 pub mod queries;
 pub mod digest;
 pub mod silent;
+pub mod requests;
 pub mod rules;
 pub mod reviews;
 pub mod alarms;

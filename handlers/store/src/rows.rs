@@ -125,6 +125,7 @@ impl Columns for PgRow {
                 seq: unsigned(self.try_get("presence_seq")?),
             },
             received_at: self.time("received_at")?,
+            requests: Vec::new(),
             alarms: Vec::new(),
         })
     }
