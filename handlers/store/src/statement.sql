@@ -18,7 +18,7 @@ WITH twin AS (
     SET version = t.version, position = t.position, reported = t.reported, desired = t.desired, tags = t.tags,
         reported_at = t.reported_at, online = t.online, presence_since = t.presence_since,
         presence_reason = t.presence_reason, received_at = t.received_at, presence_epoch = t.presence_epoch,
-        presence_seq = t.presence_seq = t.absences
+        presence_seq = t.presence_seq
     FROM twin t
     WHERE d.tenant = t.tenant AND d.device = t.device AND d.version = t.version_before
     RETURNING d.position

@@ -6,6 +6,7 @@ mod requests;
 mod credentials;
 mod presence;
 mod absence;
+mod alarms;
 mod access;
 mod policies;
 mod keys;
