@@ -301,3 +301,69 @@ async fn every_candidate_is_sent_or_explained() -> Result<()> {
     database.close().await?;
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ticket_acknowledges_its_alarm_and_the_other_phone_is_told() -> Result<()> {
+    let service = Service::start()?;
+    let api = service.api();
+    let anna = person(&api, "anna", &json!({})).await?;
+    let (mut phone, mut tablet) = (phone(&anna, "phone").await?, self::phone(&anna, "tablet").await?);
+    rule(&api, &json!({ "people": ["anna"], "severity": "critical" })).await?;
+    report(&api, "a", &json!({ "alarm": true })).await?;
+    report(&api, "b", &json!({ "alarm": true })).await?;
+    let told = phone.next().await?.json()?;
+    let token = told["token"].as_str().context("a ticket")?.to_owned();
+    let holder = api.clone().with_key(&token);
+    let (alarm, version) = (told["alarm"]["id"].as_str().context("an alarm")?, &told["alarm"]["version"]);
+    let device = told["device"].as_str().context("a device")?;
+    let (first, second) = (tablet.next().await?.json()?, tablet.next().await?.json()?);
+    let other = if first["device"] == device { &second } else { &first };
+
+    // It is for this alarm and its device, and for nothing else.
+    let other_alarm = other["alarm"]["id"].as_str().context("an alarm")?;
+    let ack = json!({ "version": version, "note": "on my way" });
+    let refused = holder.send(Method::POST, &format!("/v1/alarms/{other_alarm}/ack"), &ack).await?;
+    ensure!(refused.status() == StatusCode::FORBIDDEN, "{}", refused.status());
+    let forged = api.clone().with_key(&format!("{token}A"));
+    let refused = forged.send(Method::POST, &format!("/v1/alarms/{alarm}/ack"), &ack).await?;
+    ensure!(refused.status() == StatusCode::UNAUTHORIZED, "{}", refused.status());
+    let elsewhere = format!("/v1/devices/{}/desired", other["device"].as_str().context("a device")?);
+    ensure!(
+        holder.send(Method::PATCH, &elsewhere, &json!({ "on": false })).await?.status()
+            == StatusCode::FORBIDDEN
+    );
+    holder.call(Method::PATCH, &format!("/v1/devices/{device}/desired"), &json!({ "on": false })).await?;
+    ensure!(api.json(&format!("/v1/devices/{device}")).await?["desired"]["on"] == false);
+
+    let acknowledged = holder.call(Method::POST, &format!("/v1/alarms/{alarm}/ack"), &ack).await?;
+    ensure!(acknowledged["acknowledged_by"] == "anna", "{acknowledged}");
+    let update = tablet.next().await?.json()?;
+    ensure!(update["type"] == "alarm.acknowledged" && update["alarm"]["id"] == alarm, "{update}");
+    let codes = explained(&api, alarm, "anna").await?;
+    ensure!(codes.contains(&"acknowledged".to_owned()), "{codes:?}");
+    let found = api.json(&format!("/v1/alarms/{alarm}/explain")).await?;
+    ensure!(!found.to_string().contains(&token), "what lets somebody act is not kept");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_is_not_sent_once_somebody_took_note() -> Result<()> {
+    let service = Service::start()?;
+    let api = service.api();
+    let anna = person(&api, "anna", &json!({})).await?;
+    let _phone = phone(&anna, "phone").await?;
+    anna.call(Method::PUT, "/v1/me/receivers/app", &json!({ "kind": "live" })).await?;
+    rule(&api, &json!({ "people": ["anna"] })).await?;
+    report(&api, "d", &json!({ "alarm": true })).await?;
+    let alarm = alarm_of(&service, "d").await?;
+    // Within the moment in which only the app is told. The update is for the app: the phone was never told.
+    anna.call(Method::POST, &format!("/v1/alarms/{alarm}/ack"), &json!({ "version": 1 })).await?;
+    let mut states: Vec<String> = settled(&api, "d", 4)
+        .await?
+        .iter()
+        .map(|item| item["state"].as_str().unwrap_or_default().to_owned())
+        .collect();
+    states.sort();
+    ensure!(states == ["delivered", "delivered", "needless", "superseded"], "{states:?}");
+    Ok(())
+}
