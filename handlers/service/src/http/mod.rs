@@ -9,7 +9,7 @@
 //! - `queries`: queries under a name, with their counts
 //! - `rules`, `people`, `receivers` with their `receiver_form`: who is to be told of what; `me`, the same for the app of
 //!   one person
-//! - `deliveries`, `told`, `explain`: what became of it, live, and why
+//! - `deliveries` by `channels`, `told`, `explain`: what became of it, live, and why
 //! - `alarms`: what people are to take note of, and their answer; `actor`, who may give it
 //! - `operations`: refused payloads, usage, health, metrics
 //! - `console`: the pages for people
@@ -45,6 +45,7 @@ mod deliveries;
 mod told;
 mod explain;
 mod alarms;
+mod channels;
 mod operations;
 mod console;
 mod mqtt;
@@ -59,7 +60,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use serde::Serialize;
 use statecast_broker::Broker;
 use statecast_flow::Flow;
-use statecast_push::Reach;
+use statecast_push::{Reach, Statuses};
 use statecast_search::Search;
 use statecast_state::document::{self, Limits};
 use statecast_state::{Document, Position};
@@ -110,6 +111,8 @@ pub struct Http {
     pub gate: Arc<Gate>,
     /// Which addresses receivers may have.
     pub reach: Arc<Reach>,
+    /// How the channels stand.
+    pub push_statuses: Statuses,
     /// What takes much waits here, or is refused.
     pub gates: Gates,
     /// Live streams end when this is cancelled.
@@ -188,6 +191,7 @@ fn api() -> OpenApiRouter<Http> {
         .merge(deliveries::routes())
         .merge(explain::routes())
         .merge(alarms::routes())
+        .merge(channels::routes())
         .merge(operations::routes())
 }
 
