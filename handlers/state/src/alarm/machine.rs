@@ -135,6 +135,15 @@ impl Alarm {
         self.due_at = self.next_due(terms);
     }
 
+    /// Its device is removed: it is cleared, and nothing waits any more.
+    pub fn leave(&mut self, now: Timestamp, sink: &mut Sink<'_>) {
+        self.clear(now, sink);
+        if self.is_shelved() {
+            self.end_shelf(now, None, sink);
+        }
+        self.due_at = None;
+    }
+
     /// Whether what somebody saw at a version is what it still is.
     ///
     /// # Errors
