@@ -7,7 +7,7 @@
 //!   `changes`: the devices, what they were, found, and as it happens
 //! - `requests`: what became of what devices should be
 //! - `queries`: queries under a name, with their counts
-//! - `rules`, `receivers` with their `receiver_form`, `deliveries`: who is to be told of what, and what became of it
+//! - `rules`, `receivers` with their `receiver_form`, `deliveries`, `channels`: who is to be told of what, and what became of it
 //! - `alarms`: what people are to take note of, and their answer
 //! - `operations`: refused payloads, usage, health, metrics
 //! - `console`: the pages for people
@@ -37,6 +37,7 @@ mod rules;
 mod receivers;
 mod receiver_form;
 mod deliveries;
+mod channels;
 mod alarms;
 mod operations;
 mod console;
@@ -52,7 +53,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use serde::Serialize;
 use statecast_broker::Broker;
 use statecast_flow::Flow;
-use statecast_push::Reach;
+use statecast_push::{Reach, Statuses};
 use statecast_search::Search;
 use statecast_state::document::{self, Limits};
 use statecast_state::{Document, Position};
@@ -97,6 +98,8 @@ pub struct Http {
     pub gate: Arc<Gate>,
     /// Which addresses receivers may have.
     pub reach: Arc<Reach>,
+    /// How the channels stand.
+    pub push_statuses: Statuses,
     /// What takes much waits here, or is refused.
     pub gates: Gates,
     /// Live streams end when this is cancelled.
@@ -171,6 +174,7 @@ fn api() -> OpenApiRouter<Http> {
         .merge(rules::routes())
         .merge(receivers::routes())
         .merge(deliveries::routes())
+        .merge(channels::routes())
         .merge(alarms::routes())
         .merge(operations::routes())
 }
