@@ -42,6 +42,7 @@ enum Standing {
 
 /// An alarm.
 #[derive(Serialize, ToSchema)]
+#[schema(as = Alarm)]
 struct Shown {
     /// Names it.
     id: Uuid,
@@ -167,6 +168,7 @@ fn read_cursor(text: &str) -> Option<(Timestamp, Uuid)> {
 
 /// An alarm, and what happened to it.
 #[derive(Serialize, ToSchema)]
+#[schema(as = AlarmAndEvents)]
 struct Told {
     #[serde(flatten)]
     alarm: Shown,
