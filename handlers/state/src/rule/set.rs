@@ -4,7 +4,9 @@ use std::collections::HashMap;
 
 use uuid::Uuid;
 
-use super::{CompiledRule, On, Receiver, Span};
+use super::directory::{Addressees, Candidate};
+use super::{CompiledRule, Directory, On, Receiver, Span};
+use crate::person::CompiledPerson;
 use crate::query::Percolator;
 use crate::{DeviceKey, TenantId, Timestamp, Twin};
 
@@ -12,10 +14,12 @@ use crate::{DeviceKey, TenantId, Timestamp, Twin};
 #[derive(Debug, Clone, Default)]
 pub struct RuleSet {
     tenant: TenantId,
-    /// The enabled receivers.
-    pub(super) receivers: Vec<Uuid>,
+    /// Who there is to be told.
+    pub(super) directory: Directory,
     /// The enabled rules.
     pub(super) rules: Vec<CompiledRule>,
+    /// Whom each of them means, in the same order.
+    addressees: Vec<Addressees>,
     /// Where each of them stands, by its id.
     places: HashMap<Uuid, usize>,
     /// All their queries, those of their levels too.
@@ -30,7 +34,12 @@ pub struct RuleSet {
 
 impl RuleSet {
     /// Puts a set together. What isn't enabled is left out.
-    pub fn new(tenant: TenantId, rules: Vec<CompiledRule>, receivers: &[Receiver]) -> Self {
+    pub fn new(
+        tenant: TenantId,
+        rules: Vec<CompiledRule>,
+        receivers: &[Receiver],
+        people: Vec<CompiledPerson>,
+    ) -> Self {
         let rules: Vec<CompiledRule> = rules.into_iter().filter(|rule| rule.rule.form.enabled).collect();
         let (mut queries, mut owners, mut on_change) = (Vec::new(), Vec::new(), Vec::new());
         for (place, rule) in rules.iter().enumerate() {
@@ -43,8 +52,20 @@ impl RuleSet {
         let absences = rules.iter().filter(|rule| rule.rule.form.on == On::Absence);
         let absence_us_min = absences.filter_map(|rule| rule.rule.form.lasting).map(Span::as_micros).min();
         let places = rules.iter().enumerate().map(|(place, rule)| (rule.rule.id, place)).collect();
-        let receivers = receivers.iter().filter(|one| one.enabled).map(|one| one.id).collect();
-        Self { tenant, receivers, rules, places, queries, owners, on_change, absence_us_min }
+        let directory = Directory::new(receivers, people);
+        let addressees = directory.addressees(rules.iter().map(|rule| &rule.rule.form));
+        Self { tenant, directory, addressees, rules, places, queries, owners, on_change, absence_us_min }
+    }
+
+    /// Who there is to be told.
+    pub fn directory(&self) -> &Directory {
+        &self.directory
+    }
+
+    /// Whom a rule of the set means at first (step 0), or with a step of its escalation.
+    pub(super) fn addressees(&self, rule: Uuid, step: u32) -> &[Candidate] {
+        let known = self.places.get(&rule).and_then(|place| self.addressees.get(*place));
+        known.map_or(&[], |addressees| addressees.of_step(step))
     }
 
     /// Whether no change can raise an alarm.
