@@ -1,36 +1,14 @@
 // The console: a page over the public API, with nothing that another client couldn't do.
 
+import { api, events, json, make } from "./api.js";
 import { completeIn } from "./complete.js";
 import { figures, matches, meant } from "./results.js";
+import { save, showSaved } from "./saved.js";
 
 const at = (id) => document.getElementById(id);
 const shown = { query: "", sort: "", facets: "", stats: "", histograms: "", cursor: "", device: "", live: null };
 /** What makes a search, and stands in its address. */
 const asked = ["query", "sort", "facets", "stats", "histograms"];
-
-/** Calls the API; a problem becomes an Error with its words. */
-async function api(path, options = {}) {
-  const key = sessionStorage.getItem("key");
-  const headers = { ...(key && { authorization: `Bearer ${key}` }), ...options.headers };
-  const response = await fetch(`v1/${path}`, { ...options, headers });
-  if (response.ok) return response;
-  const problem = await response.json().catch(() => ({}));
-  if (response.status === 401) at("key-form").hidden = false;
-  const place = problem.column ? ` (column ${problem.column})` : "";
-  const expected = problem.expected ? `; expected ${problem.expected}.` : "";
-  const hint = problem.suggestion ? ` Did you mean ${problem.suggestion}?` : "";
-  throw new Error(`${problem.detail ?? response.statusText}${place}${expected}${hint}`);
-}
-
-const json = async (path, options) => (await api(path, options)).json();
-
-/** Makes an element; text is always text. */
-function make(tag, text, className) {
-  const element = document.createElement(tag);
-  if (text !== undefined) element.textContent = text;
-  if (className) element.className = className;
-  return element;
-}
 
 const ago = (time) => {
   if (!time) return "never";
@@ -116,28 +94,14 @@ async function follow() {
   const live = (shown.live = new AbortController());
   try {
     const params = new URLSearchParams({ q: shown.query || "*" });
-    const response = await api(`changes?${params}`, { signal: live.signal });
-    const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
-    let text = "";
-    for (;;) {
-      const { value, done } = await reader.read();
-      if (done) break;
-      text += value;
-      const events = text.split("\n\n");
-      text = events.pop();
-      for (const event of events) apply(event);
-    }
+    for await (const { data } of events(`changes?${params}`, live.signal)) apply(data);
     say("the live stream ended; search again to go on");
   } catch (error) {
     if (error.name !== "AbortError") say(`live: ${error.message}`, true);
   }
 }
 
-function apply(event) {
-  const field = (name) => event.match(new RegExp(`^${name}: ?(.*)$`, "m"))?.[1];
-  const data = field("data");
-  if (!data) return;
-  const told = JSON.parse(data);
+function apply(told) {
   if (told.device === shown.device) showDevice();
   const old = at("rows").querySelector(`tr[data-device="${CSS.escape(told.device)}"]`);
   if (!old) return;
@@ -147,6 +111,8 @@ function apply(event) {
   setTimeout(() => fresh.classList.remove("flash"), 800);
   old.replaceWith(fresh);
 }
+
+const showQueries = () => showSaved(at("saved"), ask, say);
 
 let pending = false;
 async function showDevice() {
@@ -219,6 +185,17 @@ at("first").addEventListener("click", () => search());
 for (const button of document.querySelectorAll("[data-export]")) {
   button.addEventListener("click", () => download(button.dataset.export));
 }
+at("save").addEventListener("click", async () => {
+  const name = at("save-name").value.trim();
+  if (!name) return at("save-name").focus();
+  try {
+    await save(name, at("query").value.trim());
+    at("save-name").value = "";
+    showQueries();
+  } catch (error) {
+    say(error.message, true);
+  }
+});
 completeIn(at("query"), at("completions"), json);
 at("desired-form").addEventListener("submit", async (event) => {
   event.preventDefault();
@@ -236,6 +213,7 @@ at("key-form").addEventListener("submit", (event) => {
   sessionStorage.setItem("key", at("key").value);
   at("key-form").hidden = true;
   search();
+  showQueries();
 });
 addEventListener("keydown", (event) => {
   if (event.key === "/" && !/INPUT|TEXTAREA/.test(document.activeElement.tagName)) {
@@ -249,3 +227,4 @@ for (const name of asked) at(name).value = address.get(name) ?? "";
 at("more").open = ["facets", "stats", "histograms"].some((name) => address.get(name));
 route();
 ask();
+showQueries();
