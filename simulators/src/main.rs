@@ -1,9 +1,9 @@
-//! Fleets of simulated devices, receivers of pushes, and the ledger that proves nothing was lost.
+//! Fleets of simulated devices, gateways of pushes, and the ledger that proves nothing was lost.
 //!
 //! A stranger to the service: it speaks MQTT and HTTP as the public contract says, and knows nothing else.
 //!
 //! ```text
-//! device ──reading──▶ fleet ──MQTT──▶ the service ──webhook──▶ receivers
+//! device ──reading──▶ fleet ──MQTT──▶ the service ──pushes──▶ gateways
 //!                       │                  │
 //!                       └──▶ ledger ──▶ verify ◀──history over HTTP
 //! ```
@@ -21,10 +21,10 @@ mod device;
 mod ledger;
 mod fleet;
 mod verify;
-mod receivers;
+mod gateways;
 mod demo;
 
-/// Simulated devices and receivers for Statecast, and the proof that nothing was lost.
+/// Simulated devices and gateways for Statecast, and the proof that nothing was lost.
 #[derive(Parser)]
 #[command(name = "statecast-sim", version)]
 struct Arguments {
@@ -38,9 +38,11 @@ enum Command {
     Fleet(fleet::FleetArguments),
     /// Compares a ledger with the history that the service kept; exits 1 unless they agree.
     Verify(verify::VerifyArguments),
+    /// Stands in for FCM, APNs, browsers, ntfy and webhooks: strict about their protocols, failing when told to.
+    Gateways(gateways::GatewaysArguments),
     /// Receives webhooks, checks their signatures, and fails when told to.
-    Receivers(receivers::ReceiversArguments),
-    /// Starts the service with a fleet, rules and a receiver, and shows what happens.
+    Receivers(gateways::ReceiversArguments),
+    /// Starts the service with a fleet, rules and gateways, and shows what happens.
     Demo(demo::DemoArguments),
 }
 
@@ -65,7 +67,8 @@ fn start(command: Command) -> anyhow::Result<bool> {
         match command {
             Command::Fleet(arguments) => Box::pin(fleet::command(arguments)).await,
             Command::Verify(arguments) => Box::pin(verify::command(arguments)).await,
-            Command::Receivers(arguments) => Box::pin(receivers::command(arguments)).await,
+            Command::Gateways(arguments) => Box::pin(gateways::command(arguments)).await,
+            Command::Receivers(arguments) => Box::pin(gateways::receive(arguments)).await,
             Command::Demo(arguments) => Box::pin(demo::command(arguments)).await,
         }
     })

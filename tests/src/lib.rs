@@ -6,6 +6,7 @@
 //! - [`wait`]: waits for a condition, never for a time
 //! - [`database`]: does to its database what goes wrong in the world
 //! - [`fleet`]: simulated devices, and the proof that nothing of theirs was lost
+//! - [`gateways`]: what stands in for Google, Apple, browsers and ntfy
 //! - [`wire`], [`events`], [`hook`], [`command`]: the other ends: MQTT by hand, live streams, webhooks, programs
 //!
 //! The stories are in `tests/`, one file each, in one test binary; the benchmarks are the binary of this crate.
@@ -15,6 +16,7 @@ pub mod http;
 pub mod wait;
 pub mod database;
 pub mod fleet;
+pub mod gateways;
 pub mod wire;
 mod packet;
 pub mod events;
@@ -23,6 +25,7 @@ pub mod command;
 
 pub use events::Events;
 pub use fleet::Fleet;
+pub use gateways::Gateways;
 pub use hook::Hook;
 pub use http::Api;
 pub use service::Service;

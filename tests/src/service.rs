@@ -42,6 +42,7 @@ pub struct Service {
     /// Where HTTP listens.
     pub http: String,
     args: Vec<String>,
+    env: Vec<(String, String)>,
 }
 
 /// A program that was built beside this one.
@@ -68,13 +69,22 @@ impl Service {
     /// # Errors
     /// When it doesn't come up.
     pub fn start_with(args: &[&str]) -> Result<Self> {
+        Self::start_with_env(args, &[])
+    }
+
+    /// The same with these variables in its environment, beside those of this process.
+    ///
+    /// # Errors
+    /// When it doesn't come up.
+    pub fn start_with_env(args: &[&str], env: &[(&str, &str)]) -> Result<Self> {
         // Open to the user that PostgreSQL runs as where we are root; else its files would be elsewhere.
         let open = std::fs::Permissions::from_mode(0o755);
         let dir = tempfile::Builder::new().prefix("statecast-test-").permissions(open).tempdir()?;
         let args: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();
+        let env: Vec<_> = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let any = "127.0.0.1:0";
-        let (child, [mqtt, http], mqtts) = launch(dir.path(), &args, any, any)?;
-        Ok(Self { child, dir, mqtt, mqtts, http, args })
+        let (child, [mqtt, http], mqtts) = launch(dir.path(), &args, &env, any, any)?;
+        Ok(Self { child, dir, mqtt, mqtts, http, args, env })
     }
 
     /// The data directory.
@@ -136,7 +146,8 @@ impl Service {
     /// When it doesn't come up.
     pub fn restart(&mut self) -> Result<Duration> {
         let begun = Instant::now();
-        let (child, [mqtt, http], mqtts) = launch(self.dir.path(), &self.args, &self.mqtt, &self.http)?;
+        let (child, [mqtt, http], mqtts) =
+            launch(self.dir.path(), &self.args, &self.env, &self.mqtt, &self.http)?;
         (self.child, self.mqtt, self.http, self.mqtts) = (child, mqtt, http, mqtts);
         Ok(begun.elapsed())
     }
@@ -223,6 +234,7 @@ pub fn signal(pid: u32, name: &str) -> Result<()> {
 fn launch(
     dir: &Path,
     args: &[String],
+    env: &[(String, String)],
     mqtt: &str,
     http: &str,
 ) -> Result<(Child, [String; 2], Option<String>)> {
@@ -233,6 +245,7 @@ fn launch(
         .args(args)
         .arg("--data-dir")
         .arg(dir)
+        .envs(env.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(log)

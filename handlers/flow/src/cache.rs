@@ -93,7 +93,7 @@ impl Weighter<DeviceKey, Known> for ByBytes {
 /// About how many bytes a twin takes in memory. Walks the documents instead of printing them.
 pub fn footprint(twin: &Twin) -> usize {
     let documents = [&twin.reported, &twin.reported_at.0, &twin.desired, &twin.tags];
-    let absences = size_of_val(twin.absences.as_slice());
+    let absences = size_of_val(twin.absences.as_slice()) + size_of_val(twin.alarms.as_slice());
     size_of::<Twin>() + absences + documents.into_iter().map(document_footprint).sum::<usize>()
 }
 

@@ -138,6 +138,9 @@ mod tests {
             device_time: None,
             message: None,
             pushes: Vec::new(),
+            decisions: Vec::new(),
+            alarms: Vec::new(),
+            events: Vec::new(),
         })
     }
 

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use crate::desk::Held;
-use crate::meters::{self, Channel};
+use crate::meters;
 use crate::outage::Outage;
 use crate::outbox::{Finished, Outbox, Outcome, call};
 
@@ -19,7 +19,7 @@ const ROWS_MAX: usize = 500;
 /// What became of a push, and the place that it takes until that is written.
 pub(crate) struct Completion {
     pub(crate) finished: Finished,
-    pub(crate) channel: Channel,
+    pub(crate) channel: &'static str,
     pub(crate) held: Held,
 }
 

@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use crate::completions::Completion;
 use crate::lanes::{Bounds, Entry, Lanes, Surplus, Went};
-use crate::meters::{self, Channel};
+use crate::meters;
 use crate::outbox::{Claimed, Finished, Outbox, Outcome};
 use crate::policy::{self, Answer, Retry, later, now};
 use crate::settings::Settings;
@@ -123,10 +123,7 @@ impl Desk {
     }
 
     async fn give_to_channel(&self, mut row: Claimed, held: Held) {
-        let channel = match row.receiver.kind {
-            ReceiverKind::Webhook { .. } => Channel::Webhook,
-            ReceiverKind::Live => Channel::Live,
-        };
+        let channel = row.receiver.kind.as_str();
         let dead = |error: String| Outcome::Dead { error };
         if !row.receiver.enabled {
             let why = row.receiver.disabled_reason.as_deref().unwrap_or("by hand");
@@ -138,6 +135,9 @@ impl Desk {
         }
         if row.attempt <= 1 {
             meters::first_attempt(channel, row.push.created_at);
+        }
+        if !matches!(row.receiver.kind, ReceiverKind::Live | ReceiverKind::Webhook { .. }) {
+            return self.pass_on(held, channel, dead(format!("{channel} isn't configured"))).await;
         }
         let ReceiverKind::Webhook { url, secret } = &mut row.receiver.kind else {
             meters::accepted(channel, row.push.created_at);
@@ -188,9 +188,9 @@ impl Desk {
             Outcome::Retry { at: now(), error: "the service stopped during the attempt".to_owned() }
         };
         if matches!(outcome, Outcome::Delivered { .. }) {
-            meters::accepted(Channel::Webhook, job.created_at);
+            meters::accepted(WEBHOOK, job.created_at);
         }
-        self.pass_on(job.held, Channel::Webhook, outcome).await;
+        self.pass_on(job.held, WEBHOOK, outcome).await;
     }
 
     /// One attempt; none when it was cut off.
@@ -223,7 +223,7 @@ impl Desk {
     pub(crate) async fn give_back(&self) {
         let waiting = self.lanes.lock().drain();
         for job in waiting {
-            self.pass_on(job.held, Channel::Webhook, Outcome::Postponed { at: now() }).await;
+            self.pass_on(job.held, WEBHOOK, Outcome::Postponed { at: now(), error: None }).await;
         }
     }
 
@@ -232,11 +232,11 @@ impl Desk {
         for job in surplus.jobs {
             let pause = surplus.wait.mul_f64(1.0 + rand::random::<f64>());
             let at = later(now(), pause).min(job.deadline);
-            self.pass_on(job.held, Channel::Webhook, Outcome::Postponed { at }).await;
+            self.pass_on(job.held, WEBHOOK, Outcome::Postponed { at, error: None }).await;
         }
     }
 
-    async fn pass_on(&self, held: Held, channel: Channel, outcome: Outcome) {
+    async fn pass_on(&self, held: Held, channel: &'static str, outcome: Outcome) {
         let (tenant, id) = held.key.clone();
         let completion = Completion { finished: Finished { tenant, id, outcome }, channel, held };
         // An error means that the dispatcher was aborted: the row is claimed again when its lease is over.
@@ -244,4 +244,5 @@ impl Desk {
     }
 }
 
+const WEBHOOK: &str = "webhook";
 const TOO_LATE: &str = "its deadline passed before it was accepted";

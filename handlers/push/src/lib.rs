@@ -10,7 +10,7 @@
 //! - `claims`: takes rows when woken or when one is due, and gives each to its channel
 //! - `desk`: what is in hand: starts what may start, and passes on what became of it
 //! - `lanes`: who is next: fair between receivers, in order for each device, slower where it doesn't go
-//! - [`address`], [`target`]: where a webhook may go, and where not
+//! - [`address`], [`target`]: where a webhook may go, and where not; [`check`]: whether a receiver can be told anything
 //! - `webhook`: one attempt over HTTP, signed as Standard Webhooks says
 //! - `policy`: what becomes of a push after an attempt
 //! - `completions`: writes what became of many pushes at once
@@ -25,12 +25,14 @@ mod desk;
 mod lanes;
 pub mod address;
 pub mod target;
+pub mod check;
 mod webhook;
 mod policy;
 mod completions;
 mod outage;
 mod meters;
 
+pub use check::{BadReceiver, Reach, check};
 pub use dispatcher::Dispatcher;
 pub use outbox::{Claimed, Finished, Outbox, Outcome};
 pub use settings::Settings;

@@ -10,22 +10,6 @@ const DELIVERIES: &str = "statecast_push_deliveries_total";
 const ACCEPT: &str = "statecast_push_accept_seconds";
 const QUEUE_AGE: &str = "statecast_push_queue_age_seconds";
 
-/// By which way a push goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Channel {
-    Webhook,
-    Live,
-}
-
-impl Channel {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Webhook => "webhook",
-            Self::Live => "live",
-        }
-    }
-}
-
 /// Tells what each means. Once, at the start.
 pub(crate) fn describe() {
     describe_counter!(DELIVERIES, Unit::Count, "What became of claimed pushes, by channel and outcome");
@@ -34,7 +18,7 @@ pub(crate) fn describe() {
 }
 
 /// What became of a push was written.
-pub(crate) fn finished(channel: Channel, outcome: &Outcome) {
+pub(crate) fn finished(channel: &'static str, outcome: &Outcome) {
     let outcome = match outcome {
         Outcome::Delivered { .. } => "delivered",
         Outcome::Retry { .. } => "retry",
@@ -42,15 +26,15 @@ pub(crate) fn finished(channel: Channel, outcome: &Outcome) {
         Outcome::Dead { .. } => "dead",
         Outcome::ReceiverGone { .. } => "gone",
     };
-    counter!(DELIVERIES, "channel" => channel.as_str(), "outcome" => outcome).increment(1);
+    counter!(DELIVERIES, "channel" => channel, "outcome" => outcome).increment(1);
 }
 
 /// A receiver accepted a push.
-pub(crate) fn accepted(channel: Channel, created_at: Timestamp) {
-    histogram!(ACCEPT, "channel" => channel.as_str()).record(seconds_since(created_at));
+pub(crate) fn accepted(channel: &'static str, created_at: Timestamp) {
+    histogram!(ACCEPT, "channel" => channel).record(seconds_since(created_at));
 }
 
 /// The first attempt of a push begins.
-pub(crate) fn first_attempt(channel: Channel, created_at: Timestamp) {
-    histogram!(QUEUE_AGE, "channel" => channel.as_str()).record(seconds_since(created_at));
+pub(crate) fn first_attempt(channel: &'static str, created_at: Timestamp) {
+    histogram!(QUEUE_AGE, "channel" => channel).record(seconds_since(created_at));
 }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::check::Reach;
+
 /// How much at once, how long, how often.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
@@ -22,9 +24,8 @@ pub struct Settings {
     pub retry_base: Duration,
     /// Highest ceiling of that pause.
     pub retry_cap: Duration,
-    /// Webhooks may go to private and loopback addresses. Off, unless all who may create a receiver also
-    /// may reach what this machine reaches.
-    pub allow_private: bool,
+    /// Which addresses receivers may have.
+    pub reach: Reach,
     /// When stopping, how long a claim under way may still take, then the requests, then the writing of what
     /// became of them.
     pub stop_grace: Duration,
@@ -41,7 +42,7 @@ impl Default for Settings {
             attempt_timeout: Duration::from_secs(20),
             retry_base: Duration::from_secs(5),
             retry_cap: Duration::from_secs(15 * 60),
-            allow_private: false,
+            reach: Reach::default(),
             stop_grace: Duration::from_secs(5),
         }
     }

@@ -73,14 +73,14 @@ impl Webhook {
             .redirect(redirect::Policy::none())
             .no_proxy()
             .referer(false)
-            .dns_resolver(Arc::new(Resolver { allow_private: settings.allow_private }))
+            .dns_resolver(Arc::new(Resolver { allow_private: settings.reach.private }))
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(settings.attempt_timeout)
             .pool_idle_timeout(IDLE_TIMEOUT)
             .pool_max_idle_per_host(settings.sends_per_receiver_max)
             .build()
             .context("prepare the HTTP client for webhooks")?;
-        Ok(Self { client, allow_private: settings.allow_private, attempt_timeout: settings.attempt_timeout })
+        Ok(Self { client, allow_private: settings.reach.private, attempt_timeout: settings.attempt_timeout })
     }
 
     /// Makes one attempt.

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
-use statecast_push::{Outcome, Settings};
+use statecast_push::{Outcome, Reach, Settings};
 use statecast_state::rule::ReceiverKind;
 use support::{Bench, Hook, SECRET, now, quick, row};
 use tokio::sync::{Barrier, Semaphore};
@@ -166,7 +166,8 @@ async fn redirects_are_not_followed() {
 
 #[tokio::test]
 async fn private_addresses_are_refused() {
-    let (bench, hook) = (Bench::start(Settings { allow_private: false, ..quick() }), Hook::start(ok).await);
+    let (bench, hook) =
+        (Bench::start(Settings { reach: Reach::default(), ..quick() }), Hook::start(ok).await);
     bench.commit([hook.row("a", 1)]);
     bench.outbox.until("refused", |all| !all.is_empty()).await;
     let outcomes = bench.stopped().await.outcomes();

@@ -11,7 +11,7 @@ use axum::serve::ListenerExt as _;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use statecast_broker::Broker;
 use statecast_flow::{Flow, Rules};
-use statecast_push::Dispatcher;
+use statecast_push::{Dispatcher, Reach};
 use statecast_search::Search;
 use statecast_state::document;
 use statecast_store::{Local, Owner, Store};
@@ -148,7 +148,8 @@ impl Application {
         let wake = Arc::new(Notify::new());
         let outbox = Arc::new(Outbox::new(store.clone(), rulebook.clone()));
         let allow_private = config.push.allow_private_addresses || config.dev;
-        let push_settings = statecast_push::Settings { allow_private, ..Default::default() };
+        let reach = Reach { private: allow_private, ntfy: None };
+        let push_settings = statecast_push::Settings { reach: reach.clone(), ..Default::default() };
         let pushes = Dispatcher::start(outbox, push_settings, wake.clone(), stop_followers.clone())?;
 
         let (sender, deliveries) = mpsc::channel(DELIVERIES_MAX);
@@ -201,7 +202,7 @@ impl Application {
                 rulebook,
                 metrics,
                 gate,
-                allow_private_addresses: allow_private,
+                reach: Arc::new(reach),
                 gates: http::Gates::default(),
                 stop: stop_http.clone(),
             },

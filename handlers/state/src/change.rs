@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{DeviceKey, Document, MessageId, Position, Push, Timestamp, Twin};
+use crate::alarm::{Alarm, Event};
+use crate::{Decision, DeviceKey, Document, MessageId, Position, Push, Timestamp, Twin};
 
 /// What a change did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -22,6 +23,8 @@ pub enum Kind {
     Presence,
     /// The device was absent for as long as a rule says.
     Absence,
+    /// Somebody, or time, did something to an alarm of the device.
+    Alarm,
     /// The device was registered.
     Registered,
     /// The device was removed, with all that belonged to it.
@@ -38,6 +41,7 @@ impl Kind {
             Self::Tags => "tags",
             Self::Presence => "presence",
             Self::Absence => "absence",
+            Self::Alarm => "alarm",
             Self::Registered => "registered",
             Self::Removed => "removed",
         }
@@ -52,6 +56,7 @@ impl Kind {
             Self::Tags,
             Self::Presence,
             Self::Absence,
+            Self::Alarm,
             Self::Registered,
             Self::Removed,
         ]
@@ -89,6 +94,12 @@ pub struct Change {
     pub message: Option<MessageId>,
     /// Who is to be told, in the same transaction.
     pub pushes: Vec<Push>,
+    /// Who is not, and why.
+    pub decisions: Vec<Decision>,
+    /// The alarms of the device that changed with it, as they are now.
+    pub alarms: Vec<Alarm>,
+    /// What happened to them that people can see.
+    pub events: Vec<Event>,
 }
 
 impl Change {

@@ -11,6 +11,8 @@
 //! - [`patch`]: merge patches (RFC 7396) with device time, their inverse, and the delta of desired state
 //! - [`query`]: the query language: one parser, one syntax tree, evaluated in memory
 //! - [`rule`]: rules that fire when a twin enters or leaves a query, or a device is absent
+//! - [`alarm`]: what people are to take note of, one for each rule and device
+//! - [`decision`]: why somebody was not told
 //! - [`change`]: what was done to a twin; a row of history and an entry of the feed
 //! - [`mod@undo`]: a twin as it was before a change
 //! - [`push`]: what a person is to be told, and where
@@ -23,14 +25,17 @@ pub mod twin;
 pub mod patch;
 pub mod query;
 pub mod rule;
+pub mod alarm;
+pub mod decision;
 pub mod change;
 pub mod undo;
 pub mod push;
 
 pub use change::{Change, Kind};
+pub use decision::{Decision, Verdict};
 pub use document::{Document, Limits};
 pub use names::{DeviceId, DeviceKey, Position, TenantId};
-pub use push::Push;
+pub use push::{Push, PushKind};
 pub use query::{Query, QueryError};
 pub use report::{Body, MessageId, Refusal, Report};
 pub use time::Timestamp;

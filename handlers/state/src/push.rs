@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::alarm::Severity;
 use crate::rule::Receiver;
 use crate::{DeviceId, Position, TenantId, Timestamp};
 
@@ -26,6 +27,55 @@ pub struct Push {
     pub created_at: Timestamp,
     /// After this moment it is given up.
     pub deadline: Timestamp,
+    /// When it may be sent: later than `created_at` when it is held. While it waits, when the next attempt may begin.
+    pub due_at: Timestamp,
+    /// What it is for.
+    pub kind: PushKind,
+    /// The alarm that it tells of; none when it is about no alarm. What replaces it on a phone has the same.
+    pub alarm: Option<Uuid>,
+    /// The version of the alarm; 0 without one.
+    pub alarm_version: u64,
+    /// The step of the escalation; 0 before the first.
+    pub step: u32,
+    /// Whom it is for; none when the receiver belongs to nobody.
+    pub person: Option<String>,
+    /// How bad it is.
+    pub severity: Severity,
+    /// It isn't held back and not grouped.
+    pub urgent: bool,
+}
+
+/// What a push is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PushKind {
+    /// To tell of an alarm.
+    Alarm,
+    /// To tell what became of an alarm that the receiver may have been told of.
+    Update,
+    /// To tell somebody what became of what they asked for.
+    Outcome,
+    /// To pass a change on.
+    Forward,
+}
+
+impl PushKind {
+    /// The name in JSON and in the database.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Alarm => "alarm",
+            Self::Update => "update",
+            Self::Outcome => "outcome",
+            Self::Forward => "forward",
+        }
+    }
+
+    /// Reads the name back.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Alarm, Self::Update, Self::Outcome, Self::Forward]
+            .into_iter()
+            .find(|kind| kind.as_str() == text)
+    }
 }
 
 /// A row of the outbox that is ours to send while its lease lasts.
@@ -67,10 +117,13 @@ pub enum Outcome {
         /// Why it failed.
         error: String,
     },
-    /// It was not tried, for want of room or because the service stops: the attempt doesn't count.
+    /// It was not tried, for want of room, because the service stops, or because its channel rests: the attempt
+    /// doesn't count.
     Postponed {
         /// When to claim it again.
         at: Timestamp,
+        /// Why its channel rests, if that is the reason.
+        error: Option<String>,
     },
     /// It is given up.
     Dead {

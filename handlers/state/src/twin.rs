@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 use uuid::Uuid;
 
+use crate::alarm::Alarm;
 use crate::{DeviceId, Document, Timestamp};
 
 /// What Statecast knows of a device. Serialises to the twin of the public contract.
@@ -28,6 +29,9 @@ pub struct Twin {
     /// The rules of absence that have fired since then: each fires once.
     #[serde(skip)]
     pub absences: Vec<Uuid>,
+    /// The alarms of the device. Only those who change the twin know them; empty for all others.
+    #[serde(skip)]
+    pub alarms: Vec<Alarm>,
 }
 
 impl Twin {
@@ -43,6 +47,7 @@ impl Twin {
             presence: Presence::default(),
             received_at: None,
             absences: Vec::new(),
+            alarms: Vec::new(),
         }
     }
 

@@ -31,6 +31,7 @@ pub mod owner;
 mod keeper;
 pub mod batch;
 mod statement;
+mod told;
 pub mod writer;
 mod fate;
 pub mod load;

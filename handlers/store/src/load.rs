@@ -1,7 +1,9 @@
-//! Twins and their recent messages, many at once, for the handlers: one round trip for all that wait.
+//! Twins, their alarms and their recent messages, many at once, for the handlers: one round trip for all that wait.
 
 use sqlx::Row;
+use sqlx::types::Json;
 use sqlx::types::chrono::{DateTime, Utc};
+use statecast_state::alarm::Alarm;
 use statecast_state::{DeviceKey, MessageId, Timestamp, Twin};
 
 use crate::rows::{Columns, columns, limit};
@@ -18,8 +20,10 @@ pub const REMEMBERED_MAX: usize = 20_000;
 /// What the handlers need to know of a device before its next message.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Loaded {
-    /// The twin; none when there is no such device.
+    /// The twin, with its alarms; none when there is no such device.
     pub twin: Option<Twin>,
+    /// The alarms of a device that doesn't exist any more: they go on if it comes again.
+    pub left: Vec<Alarm>,
     /// The idempotency keys of its recent messages and when each was received, oldest first.
     pub recent: Vec<(MessageId, Timestamp)>,
 }
@@ -27,7 +31,7 @@ pub struct Loaded {
 /// `$3`: from when on all are wanted, `$4` at most how many, `$5` at least how many. Older days are only
 /// looked at when the last one doesn't have enough.
 const LOAD: &str = "
-    SELECT k.ordinal, d.*, r.messages, r.times
+    SELECT k.ordinal, d.*, r.messages, r.times, m.alarms
     FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS k (tenant_asked, device_asked, ordinal)
     LEFT JOIN devices d ON d.tenant = k.tenant_asked AND d.device = k.device_asked
     CROSS JOIN LATERAL (
@@ -45,6 +49,10 @@ const LOAD: &str = "
         SELECT array_agg(message ORDER BY position) AS messages, array_agg(received_at ORDER BY position) AS times
         FROM (SELECT * FROM day UNION ALL SELECT * FROM older) AS r
     ) AS r
+    CROSS JOIN LATERAL (
+        SELECT jsonb_agg(to_jsonb(a)) AS alarms FROM alarms a
+        WHERE a.tenant = k.tenant_asked AND a.device = k.device_asked
+    ) AS m
     ORDER BY k.ordinal";
 
 impl Store {
@@ -67,8 +75,13 @@ impl Store {
                 let messages: Option<Vec<i64>> = row.try_get("messages")?;
                 let times: Option<Vec<DateTime<Utc>>> = row.try_get("times")?;
                 let recent = messages.unwrap_or_default().into_iter().zip(times.unwrap_or_default());
+                let alarms: Option<Json<Vec<Alarm>>> = row.try_get("alarms")?;
+                let alarms = alarms.map(|Json(alarms)| alarms).unwrap_or_default();
+                let (twin, left) =
+                    if known { (Some(Twin { alarms, ..row.twin()? }), Vec::new()) } else { (None, alarms) };
                 Ok(Loaded {
-                    twin: if known { Some(row.twin()?) } else { None },
+                    twin,
+                    left,
                     recent: recent.map(|(id, time)| (MessageId(id.cast_unsigned()), time.into())).collect(),
                 })
             })

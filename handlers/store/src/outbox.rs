@@ -9,12 +9,13 @@ use serde::{Deserialize, Serialize};
 use sqlx::postgres::PgRow;
 use sqlx::types::Json;
 use sqlx::{Connection, Row};
+use statecast_state::alarm::Severity;
 use statecast_state::push::{Claimed, Finished, Outcome};
-use statecast_state::{DeviceId, Position, Push, TenantId, Timestamp};
+use statecast_state::{DeviceId, Position, Push, PushKind, TenantId, Timestamp};
 use uuid::Uuid;
 
 use crate::receivers::{disable, read_named};
-use crate::rows::{Columns, limit, signed, storable};
+use crate::rows::{Columns, limit, signed, storable, unsigned};
 use crate::store::deadline;
 use crate::{Store, StoreError};
 
@@ -51,8 +52,6 @@ pub struct PushRow {
     pub state: PushState,
     /// Attempts that were begun.
     pub attempt: u32,
-    /// While waiting: when the next attempt may begin, or the lease of this one ends.
-    pub due_at: Timestamp,
     /// What the receiver answered, as in HTTP, when it accepted.
     pub status: Option<u16>,
     /// Why the last attempt failed.
@@ -189,7 +188,7 @@ impl Store {
             }
             sqlx::query(
                 "UPDATE pushes p SET state = f.state, status = f.status,
-                    error = CASE WHEN f.tried THEN f.error ELSE p.error END,
+                    error = CASE WHEN f.tried THEN f.error ELSE coalesce(f.error, p.error) END,
                     attempt = p.attempt - CASE WHEN f.tried THEN 0 ELSE 1 END,
                     due_at = coalesce(f.at, p.due_at), done_at = CASE WHEN f.state <> 'waiting' THEN $7 END
                  FROM unnest($1::text[], $2::uuid[], $3::text[], $4::integer[], $5::text[], $6::timestamptz[],
@@ -245,7 +244,10 @@ fn parts(outcome: &Outcome, now: Timestamp) -> Parts {
         Outcome::Retry { at, error } => {
             (PushState::Waiting, None, Some(storable(error).into_owned()), Some((*at).max(now)))
         }
-        Outcome::Postponed { at } => (PushState::Waiting, None, None, Some((*at).max(now))),
+        Outcome::Postponed { at, error } => {
+            let error = error.as_deref().map(|error| storable(error).into_owned());
+            (PushState::Waiting, None, error, Some((*at).max(now)))
+        }
         Outcome::Dead { error } | Outcome::ReceiverGone { error } => {
             (PushState::Dead, None, Some(storable(error).into_owned()), None)
         }
@@ -266,6 +268,16 @@ fn read_push(row: &PgRow) -> Result<Push, StoreError> {
         payload: row.try_get::<Json<serde_json::Value>, _>("payload")?.0,
         created_at: row.moment("created_at")?,
         deadline: row.moment("deadline")?,
+        due_at: row.moment("due_at")?,
+        kind: PushKind::parse(row.try_get("push_kind")?)
+            .ok_or_else(|| StoreError::Corrupt("an unknown kind of push".into()))?,
+        alarm: row.try_get("alarm")?,
+        alarm_version: unsigned(row.try_get("alarm_version")?),
+        step: u32::try_from(row.try_get::<i32, _>("step")?).unwrap_or(0),
+        person: row.try_get("person")?,
+        severity: Severity::parse(row.try_get("severity")?)
+            .ok_or_else(|| StoreError::Corrupt("an unknown severity".into()))?,
+        urgent: row.try_get("urgent")?,
     })
 }
 
@@ -277,7 +289,6 @@ fn read_row(row: &PgRow) -> Result<PushRow, StoreError> {
         push: read_push(row)?,
         state: state.ok_or_else(|| StoreError::Corrupt("an unknown state of a push".into()))?,
         attempt: attempt(row)?,
-        due_at: row.moment("due_at")?,
         status: row.try_get::<Option<i32>, _>("status")?.and_then(|status| u16::try_from(status).ok()),
         error: row.try_get("error")?,
         done_at: row.time("done_at")?,

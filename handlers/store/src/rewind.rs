@@ -167,6 +167,9 @@ fn walk_back(
                 device_time,
                 message: None,
                 pushes: Vec::new(),
+                decisions: Vec::new(),
+                alarms: Vec::new(),
+                events: Vec::new(),
             }
         })
         .collect();

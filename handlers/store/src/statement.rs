@@ -8,6 +8,7 @@ use statecast_state::{Change, Document, Position, Push, Timestamp, Twin};
 
 use crate::batch::{Group, Letter};
 use crate::rows::{Jsonb, signed, storable};
+use crate::told;
 
 /// Writes the groups whose guard holds, each as a whole, and the letters; answers the positions of the last
 /// change of each group that was written.
@@ -30,8 +31,8 @@ pub(crate) async fn write(
         .flat_map(|(last, change)| change.pushes.iter().map(|push| (*last, *change, push)))
         .collect();
 
-    let query = sqlx::query(include_str!("statement.sql"));
-    let query = query
+    let query = sqlx::query(concat!(include_str!("statement.sql"), include_str!("told.sql")));
+    let query = told::bind(query, &changes, &pushes)
         .bind(column(&twins, |(group, _)| group.key().tenant.as_str()))
         .bind(column(&twins, |(group, _)| group.key().device.as_str()))
         .bind(column(&twins, |(group, _)| signed(group.first().version_before())))
@@ -44,7 +45,10 @@ pub(crate) async fn write(
         .bind(column(&twins, |(_, twin)| twin.presence.online))
         .bind(column(&twins, |(_, twin)| twin.presence.since.map(Timestamp::to_datetime)))
         .bind(column(&twins, |(_, twin)| twin.presence.reason.as_str()))
-        .bind(column(&twins, |(_, twin)| twin.received_at.map(Timestamp::to_datetime)));
+        .bind(column(&twins, |(_, twin)| twin.received_at.map(Timestamp::to_datetime)))
+        .bind(column(&twins, |(_, twin)| signed(twin.presence.epoch)))
+        .bind(column(&twins, |(_, twin)| signed(twin.presence.seq)))
+        .bind(column(&twins, |(_, twin)| Jsonb(&twin.absences)));
     let query = query
         .bind(column(&changes, |(_, change)| change.key.tenant.as_str()))
         .bind(column(&changes, |(_, change)| change.key.device.as_str()))
@@ -57,18 +61,8 @@ pub(crate) async fn write(
         .bind(column(&changes, |(_, change)| change.stale))
         .bind(column(&changes, |(_, change)| change.kind.as_str()))
         .bind(column(&changes, |(_, change)| Jsonb(&change.patch)))
-        .bind(column(&changes, |(_, change)| Jsonb(&change.inverse)));
-    let query = query
-        .bind(column(&pushes, |(_, change, _)| change.key.tenant.as_str()))
-        .bind(column(&pushes, |(last, ..)| *last))
-        .bind(column(&pushes, |(.., push)| push.id))
-        .bind(column(&pushes, |(.., push)| push.rule))
-        .bind(column(&pushes, |(.., push)| push.receiver))
-        .bind(column(&pushes, |(.., push)| push.device.as_str()))
-        .bind(column(&pushes, |(_, change, _)| signed(change.position.0)))
-        .bind(column(&pushes, |(.., push)| Jsonb(&push.payload)))
-        .bind(column(&pushes, |(.., push)| push.created_at.to_datetime()))
-        .bind(column(&pushes, |(.., push)| push.deadline.to_datetime()));
+        .bind(column(&changes, |(_, change)| Jsonb(&change.inverse)))
+        .bind(column(&changes, |(_, change)| change.ahead));
     let query = query
         .bind(column(letters, |letter| letter.letter.tenant.as_str()))
         .bind(column(letters, |letter| letter.id))
@@ -76,11 +70,7 @@ pub(crate) async fn write(
         .bind(column(letters, |letter| storable(&letter.letter.topic)))
         .bind(column(letters, |letter| letter.letter.payload.as_ref()))
         .bind(column(letters, |letter| storable(&letter.letter.reason)))
-        .bind(column(letters, |letter| letter.letter.received_at.to_datetime()))
-        .bind(column(&changes, |(_, change)| change.ahead))
-        .bind(column(&twins, |(_, twin)| signed(twin.presence.epoch)))
-        .bind(column(&twins, |(_, twin)| signed(twin.presence.seq)))
-        .bind(column(&twins, |(_, twin)| Jsonb(&twin.absences)));
+        .bind(column(letters, |letter| letter.letter.received_at.to_datetime()));
     let rows = query.fetch_all(connection).await?;
     rows.iter().map(position).collect()
 }
@@ -91,22 +81,22 @@ pub(crate) async fn remove(connection: &mut PgConnection, group: Group<'_>) -> R
     let Some(index) = group.removal() else { return Ok(false) };
     let (removal, rest) = (&group.changes[index], &group.changes[index + 1..]);
     let mut transaction = connection.begin().await?;
-    let passed = sqlx::query(include_str!("removal.sql"))
+    // What was to be told before goes with the device; what happened to its alarms stays.
+    let last = signed(removal.position.0);
+    let changes: Vec<(i64, &Change)> = group.changes[..=index].iter().map(|change| (last, change)).collect();
+    let pushes: Vec<(i64, &Change, &Push)> =
+        removal.pushes.iter().map(|push| (last, removal, push)).collect();
+    let query = sqlx::query(concat!(include_str!("removal.sql"), include_str!("told.sql")));
+    let passed = told::bind(query, &changes, &pushes)
         .bind(removal.key.tenant.as_str())
         .bind(removal.key.device.as_str())
         .bind(signed(group.first().version_before()))
-        .bind(signed(removal.position.0))
+        .bind(last)
         .bind(signed(removal.version()))
         .bind(removal.received_at.to_datetime())
         .bind(message(removal))
         .bind(Jsonb::<Document>(&removal.patch))
         .bind(Jsonb::<Document>(&removal.inverse))
-        .bind(column(&removal.pushes, |push| push.id))
-        .bind(column(&removal.pushes, |push| push.rule))
-        .bind(column(&removal.pushes, |push| push.receiver))
-        .bind(column(&removal.pushes, |push| Jsonb(&push.payload)))
-        .bind(column(&removal.pushes, |push| push.created_at.to_datetime()))
-        .bind(column(&removal.pushes, |push| push.deadline.to_datetime()))
         .fetch_all(&mut *transaction)
         .await?;
     let mut written = !passed.is_empty();
@@ -121,7 +111,8 @@ pub(crate) async fn remove(connection: &mut PgConnection, group: Group<'_>) -> R
     Ok(written)
 }
 
-fn column<'a, Item, T>(items: &'a [Item], get: impl Fn(&'a Item) -> T) -> Vec<T> {
+/// One column of a table whose rows are these.
+pub(crate) fn column<'a, Item, T>(items: &'a [Item], get: impl Fn(&'a Item) -> T) -> Vec<T> {
     items.iter().map(get).collect()
 }
 

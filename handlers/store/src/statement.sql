@@ -1,13 +1,14 @@
--- One batch. Every array is a column; those of one group have the same length.
+-- One batch, up to what follows from its changes (told.sql). Every array is a column; those of one group have the
+-- same length.
 --
--- $1-$13 and $44-$46 the twins, $14-$25 and $43 history, $26-$35 pushes, $36-$42 dead letters. A twin is written when it still
--- has the version that the first change rests on; history and pushes follow the twin, which they name by the
--- position of its last change. The answer is the positions of the twins that were written.
+-- $22-$37 the twins, $38-$50 history, $51-$57 dead letters. A twin is written when it still has the version that the
+-- first change rests on; history follows the twin, which it names by the position of its last change. The answer is
+-- the positions of the twins that were written.
 WITH twin AS (
     SELECT * FROM unnest(
-        $1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[], $6::jsonb[], $7::jsonb[], $8::jsonb[],
-        $9::jsonb[], $10::boolean[], $11::timestamptz[], $12::text[], $13::timestamptz[], $44::bigint[],
-        $45::bigint[], $46::jsonb[]
+        $22::text[], $23::text[], $24::bigint[], $25::bigint[], $26::bigint[], $27::jsonb[], $28::jsonb[], $29::jsonb[],
+        $30::jsonb[], $31::boolean[], $32::timestamptz[], $33::text[], $34::timestamptz[], $35::bigint[],
+        $36::bigint[], $37::jsonb[]
     ) AS t (
         tenant, device, version_before, version, position, reported, desired, tags,
         reported_at, online, presence_since, presence_reason, received_at, presence_epoch, presence_seq, absences
@@ -39,30 +40,16 @@ WITH twin AS (
     )
     SELECT tenant, device, position, version, received_at, device_time, message, stale, kind, patch, inverse, ahead
     FROM unnest(
-        $14::text[], $15::text[], $16::bigint[], $17::bigint[], $18::bigint[], $19::timestamptz[],
-        $20::timestamptz[], $21::bigint[], $22::boolean[], $23::text[], $24::jsonb[], $25::jsonb[], $43::boolean[]
+        $38::text[], $39::text[], $40::bigint[], $41::bigint[], $42::bigint[], $43::timestamptz[],
+        $44::timestamptz[], $45::bigint[], $46::boolean[], $47::text[], $48::jsonb[], $49::jsonb[], $50::boolean[]
     ) AS h (
         tenant, device, last, position, version, received_at,
         device_time, message, stale, kind, patch, inverse, ahead
     )
-    -- "IS TRUE" keeps the planner from turning this into a join of two lists whose length it can't know.
     WHERE (last IN (SELECT position FROM passed)) IS TRUE
-), put_pushes AS (
-    INSERT INTO pushes (
-        tenant, id, rule, receiver, device, position, payload, created_at, deadline, due_at
-    )
-    SELECT tenant, id, rule, receiver, device, position, payload, created_at, deadline, created_at
-    FROM unnest(
-        $26::text[], $27::bigint[], $28::uuid[], $29::uuid[], $30::uuid[], $31::text[], $32::bigint[],
-        $33::jsonb[], $34::timestamptz[], $35::timestamptz[]
-    ) AS p (tenant, last, id, rule, receiver, device, position, payload, created_at, deadline)
-    WHERE (last IN (SELECT position FROM passed)) IS TRUE
-    -- The id is made from what caused the push: the same one again is the same push.
-    ON CONFLICT DO NOTHING
 ), put_dead_letters AS (
     INSERT INTO dead_letters (tenant, id, device, topic, payload, reason, received_at)
     SELECT * FROM unnest(
-        $36::text[], $37::uuid[], $38::text[], $39::text[], $40::bytea[], $41::text[], $42::timestamptz[]
+        $51::text[], $52::uuid[], $53::text[], $54::text[], $55::bytea[], $56::text[], $57::timestamptz[]
     )
 )
-SELECT position FROM passed

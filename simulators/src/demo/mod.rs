@@ -7,12 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::{Api, ServiceAddress};
 use crate::fleet::{self, Fleet, FleetArguments, Profile};
-use crate::receivers::{self, Receiver};
+use crate::gateways::{Gateways, Plan};
 use crate::terminal::{say, stop_signals};
 use crate::verify;
 
@@ -69,19 +68,16 @@ async fn play(
 ) -> anyhow::Result<bool> {
     let address = ServiceAddress { http: service.http_url(), key: None };
     let api = Api::new(address.clone())?;
-    let receiver = Receiver::new();
-    let listener = TcpListener::bind("127.0.0.1:0").await.context("listen for webhooks")?;
-    let receiver_address = listener.local_addr()?;
     let receiving = CancellationToken::new();
     let receiving_until = receiving.clone().drop_guard();
-    let serving = tokio::spawn(receivers::serve(listener, Arc::clone(&receiver), receiving));
+    let gateways = Gateways::start(Plan::local(), receiving).await?;
 
     say(&format!("registering {} devices", arguments.devices));
     let registering = fleet::register(&api, arguments.devices);
     let Some(tokens) = stop.run_until_cancelled(registering).await else { return Ok(false) };
     let tokens = tokens?;
-    setup::rules_and_receiver(&api, &receiver, receiver_address).await?;
-    show::where_to_look(service, receiver_address);
+    setup::rules_and_receiver(&api, &gateways).await?;
+    show::where_to_look(service, &gateways);
 
     let ledger = fresh_ledger(&arguments.data_dir).await?;
     let fleet = FleetArguments {
@@ -101,7 +97,7 @@ async fn play(
     let fleet = Fleet::start(fleet, tokens, stop.clone(), abandon).await?;
     let statistics = Arc::clone(&fleet.statistics);
     let length = (arguments.seconds > 0).then(|| Duration::from_secs(arguments.seconds));
-    let found = show::live(&api, &statistics, &receiver, length, &stop).await;
+    let found = show::live(&api, &statistics, &gateways, length, &stop).await;
     stop.cancel();
     say("stopping the fleet: it waits for what isn't acknowledged");
     let given_up = fleet.finish().await?;
@@ -114,11 +110,11 @@ async fn play(
     }
     say(&tally.line());
     say(&format!("redelivered {}", tally.redelivered));
-    let received = receiver.summary();
+    let received = gateways.summary("webhook");
     say(&received.line());
     drop(receiving_until);
-    serving.await.context("receive webhooks")??;
-    let pushed = received.total > received.bad_signatures;
+    gateways.ended().await;
+    let pushed = received.accepted > 0;
     Ok(tally.is_clean() && tally.acknowledged > 0 && given_up == 0 && found && pushed)
 }
 

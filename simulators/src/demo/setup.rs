@@ -1,12 +1,10 @@
 //! What the demo sets up through the public interface: a receiver and a few rules.
 
-use std::net::SocketAddr;
-
 use anyhow::Context;
 use serde_json::json;
 
 use crate::api::Api;
-use crate::receivers::Receiver;
+use crate::gateways::Gateways;
 
 /// What the names of the demo's own rules and receivers begin with.
 const OURS: &str = "Demo: ";
@@ -25,20 +23,17 @@ const RULES: [[&str; 4]; 4] = [
 ];
 
 /// Creates the receiver and the rules anew; what an earlier demo left is removed first.
-pub(super) async fn rules_and_receiver(
-    api: &Api,
-    receiver: &Receiver,
-    address: SocketAddr,
-) -> anyhow::Result<()> {
+pub(super) async fn rules_and_receiver(api: &Api, gateways: &Gateways) -> anyhow::Result<()> {
     for path in ["/v1/rules", "/v1/receivers"] {
         for old in api.existing(path).await?.iter().filter(|named| named.name.starts_with(OURS)) {
             api.delete(path, &old.id).await?;
         }
     }
-    let url = format!("http://{address}/hook");
-    let webhook = json!({ "name": format!("{OURS}webhook"), "kind": "webhook", "url": url });
+    let hook = gateways.register("webhook", &json!({}))?;
+    let webhook = json!({ "name": format!("{OURS}webhook"), "kind": "webhook", "url": hook["url"] });
     let created = api.create("/v1/receivers", &webhook).await?;
-    receiver.trust(&created.secret.context("the service told no secret for the webhook")?)?;
+    let secret = created.secret.context("the service told no secret for the webhook")?;
+    gateways.register("webhook", &json!({ "registration": hook["registration"], "secret": secret }))?;
     for [name, query, title, body] in RULES {
         let rule = json!({
             "name": format!("{OURS}{name}"),

@@ -1,6 +1,5 @@
 //! What the demo shows: where to look, and a line every few seconds.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
@@ -9,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::service::Service;
 use crate::api::Api;
 use crate::fleet::Statistics;
-use crate::receivers::Receiver;
+use crate::gateways::Gateways;
 use crate::terminal::{grouped, say};
 
 /// How often a line is shown.
@@ -18,15 +17,15 @@ const SHOW_EVERY: Duration = Duration::from_secs(3);
 const QUERY: &str = "battery:<20";
 
 /// Prints where a person can look while the demo runs.
-pub(super) fn where_to_look(service: &Service, receiver: SocketAddr) {
-    let (http, mqtt) = (service.http_url(), service.mqtt);
+pub(super) fn where_to_look(service: &Service, gateways: &Gateways) {
+    let (http, mqtt, control) = (service.http_url(), service.mqtt, &gateways.control);
     say(&format!(
         r#"
   console   {http}/
   search    curl '{http}/v1/search?q=type:thermostat+battery:%3C20'
   publish   mosquitto_pub -h {} -p {} -q 1 -t devices/my-lamp/state -m '{{"on":true}}'
   device    curl {http}/v1/devices/thermostat-00000
-  webhooks  curl http://{receiver}/received
+  webhooks  curl "{control}/received?channel=webhook"
   log       {}
 "#,
         mqtt.ip(),
@@ -39,7 +38,7 @@ pub(super) fn where_to_look(service: &Service, receiver: SocketAddr) {
 pub(super) async fn live(
     api: &Api,
     statistics: &Statistics,
-    receiver: &Receiver,
+    gateways: &Gateways,
     length: Option<Duration>,
     stop: &CancellationToken,
 ) -> bool {
@@ -61,7 +60,7 @@ pub(super) async fn live(
             Err(_) => format!("has no answer after {SHOW_EVERY:?}"),
         };
         let now = statistics.snapshot();
-        let pushes = receiver.summary();
+        let pushes = gateways.summary("webhook");
         let mut line = format!(
             "{:>4} s  {} online  {} messages  {:.0}/s  PUBACK p99 {}  {QUERY} {search}  pushes {}",
             started.elapsed().as_secs(),

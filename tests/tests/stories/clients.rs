@@ -10,7 +10,7 @@ use statecast_tests::Service;
 use statecast_tests::command::{Ran, run};
 
 /// Where `make deps` installs clients, and where the programs are that use them.
-fn places() -> Result<(PathBuf, PathBuf)> {
+pub(crate) fn places() -> Result<(PathBuf, PathBuf)> {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let installed = here.join("../target/clients");
     Ok((installed.canonicalize().context("no clients are installed: run `make deps`")?, here.join("clients")))

@@ -15,6 +15,7 @@ mod bad_input;
 mod bad_requests;
 mod cli;
 mod clients;
+mod gateways;
 mod rumqttc;
 mod transports;
 mod readme;

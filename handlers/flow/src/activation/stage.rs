@@ -135,6 +135,9 @@ impl<'a> Stage<'a> {
             device_time: believed.then_some(effective),
             message: report.message,
             pushes: draft.pushes,
+            decisions: draft.decisions,
+            alarms: draft.alarms,
+            events: draft.events,
         });
         self.twin = after;
         self.remembered.extend(report.message.map(|id| (id, report.received_at)));

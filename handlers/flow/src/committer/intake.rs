@@ -192,6 +192,9 @@ mod tests {
             device_time: None,
             message: None,
             pushes: Vec::new(),
+            decisions: Vec::new(),
+            alarms: Vec::new(),
+            events: Vec::new(),
         };
         Unit { changes: vec![change], dead_letters: Vec::new(), verdict: oneshot::channel().0 }
     }

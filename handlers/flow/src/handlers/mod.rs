@@ -18,8 +18,11 @@ mod rules;
 
 use std::sync::Arc;
 
+use statecast_state::alarm::{Alarm, Event};
 use statecast_state::document::Limits;
-use statecast_state::{Body, DeviceId, Document, Kind, Presence, Push, Refusal, Report, Timestamp, Twin};
+use statecast_state::{
+    Body, Decision, DeviceId, Document, Kind, Presence, Push, Refusal, Report, Timestamp, Twin,
+};
 
 pub use rules::Rules;
 
@@ -64,6 +67,12 @@ pub struct Draft {
     pub stale: bool,
     /// Who is to be told.
     pub pushes: Vec<Push>,
+    /// Who is not, and why.
+    pub decisions: Vec<Decision>,
+    /// The alarms that changed, as they are now.
+    pub alarms: Vec<Alarm>,
+    /// What happened to them.
+    pub events: Vec<Event>,
 }
 
 impl Draft {
@@ -78,6 +87,9 @@ impl Draft {
             inverse: Document::new(),
             stale: false,
             pushes: Vec::new(),
+            decisions: Vec::new(),
+            alarms: Vec::new(),
+            events: Vec::new(),
         }
     }
 

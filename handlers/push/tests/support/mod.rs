@@ -15,9 +15,10 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use serde_json::json;
-use statecast_push::{Claimed, Dispatcher, Finished, Outbox, Outcome, Settings};
+use statecast_push::{Claimed, Dispatcher, Finished, Outbox, Outcome, Reach, Settings};
+use statecast_state::alarm::Severity;
 use statecast_state::rule::{Receiver, ReceiverKind};
-use statecast_state::{DeviceId, Position, Push, TenantId, Timestamp};
+use statecast_state::{DeviceId, Position, Push, PushKind, TenantId, Timestamp};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -128,7 +129,7 @@ impl Outbox for Memory {
                 let row = all.get_mut(&finished.id).context("no such row")?;
                 match finished.outcome {
                     Outcome::Retry { at, .. } => row.due = at,
-                    Outcome::Postponed { at } => {
+                    Outcome::Postponed { at, .. } => {
                         row.due = at;
                         row.claimed.attempt -= 1;
                     }
@@ -191,7 +192,7 @@ pub(crate) fn quick() -> Settings {
     Settings {
         retry_base: Duration::from_millis(2),
         retry_cap: Duration::from_millis(20),
-        allow_private: true,
+        reach: Reach { private: true, ntfy: None },
         ..Settings::default()
     }
 }
@@ -296,6 +297,14 @@ pub(crate) fn row(receiver: Uuid, kind: ReceiverKind, device: &str, n: u64) -> C
         payload: json!({"type": "rule.enter", "device": device, "n": n, "text": "größer"}),
         created_at: now(),
         deadline: now().plus_micros(3_600_000_000),
+        due_at: now(),
+        kind: PushKind::Alarm,
+        alarm: None,
+        alarm_version: 0,
+        step: 0,
+        person: None,
+        severity: Severity::Warning,
+        urgent: false,
     };
     let receiver =
         Receiver { id: receiver, name: "r".to_owned(), kind, enabled: true, disabled_reason: None };

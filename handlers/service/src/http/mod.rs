@@ -6,7 +6,7 @@
 //! - `devices`, `history`, `search` with its `figures`, `complete`, `export` (also as `csv`), `live` with its `clock`,
 //!   `changes`: the devices, what they were, found, and as it happens
 //! - `queries`: queries under a name, with their counts
-//! - `rules`, `receivers`, `deliveries`: who is to be told of what, and what became of it
+//! - `rules`, `receivers` with their `receiver_form`, `deliveries`: who is to be told of what, and what became of it
 //! - `operations`: refused payloads, usage, health, metrics
 //! - `console`: the pages for people
 //! - `mqtt`: MQTT over WebSocket
@@ -32,6 +32,7 @@ mod changes;
 mod queries;
 mod rules;
 mod receivers;
+mod receiver_form;
 mod deliveries;
 mod operations;
 mod console;
@@ -47,6 +48,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use serde::Serialize;
 use statecast_broker::Broker;
 use statecast_flow::Flow;
+use statecast_push::Reach;
 use statecast_search::Search;
 use statecast_state::document::{self, Limits};
 use statecast_state::{Document, Position};
@@ -89,8 +91,8 @@ pub struct Http {
     pub metrics: PrometheusHandle,
     /// Who is let in.
     pub gate: Arc<Gate>,
-    /// Webhooks may go to private addresses.
-    pub allow_private_addresses: bool,
+    /// Which addresses receivers may have.
+    pub reach: Arc<Reach>,
     /// What takes much waits here, or is refused.
     pub gates: Gates,
     /// Live streams end when this is cancelled.

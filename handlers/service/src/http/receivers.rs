@@ -3,89 +3,19 @@
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use base64::prelude::{BASE64_STANDARD, Engine};
-use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
-use statecast_push::check_url;
-use statecast_state::rule::{Receiver, ReceiverKind};
-use utoipa::ToSchema;
+use serde_json::Value;
+use statecast_state::rule::Receiver;
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
 use super::auth::{Caller, Rules};
 use super::extract::{Json, Path};
 use super::problem::Problem;
+use super::receiver_form::{Form, shown};
 use super::{Http, Page};
 
 pub(super) fn routes() -> OpenApiRouter<Http> {
     OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(read, change, remove))
-}
-
-/// A receiver, without what the service adds.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-struct Form {
-    /// For people.
-    name: String,
-    /// `webhook` or `live`.
-    kind: FormKind,
-    /// Where a webhook is posted.
-    url: Option<String>,
-    /// Whether it is told anything; setting it to true enables one that was disabled.
-    #[serde(default = "yes")]
-    enabled: bool,
-}
-
-#[derive(Clone, Copy, Deserialize, Serialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-enum FormKind {
-    Webhook,
-    Live,
-}
-
-fn yes() -> bool {
-    true
-}
-
-impl Form {
-    /// The receiver; `secret` is what a webhook is signed with.
-    fn receiver(self, http: &Http, id: Uuid, secret: impl FnOnce() -> String) -> Result<Receiver, Problem> {
-        let kind = match (self.kind, self.url) {
-            (FormKind::Webhook, Some(url)) => {
-                check_url(&url, http.allow_private_addresses)
-                    .map_err(|bad| Problem::bad_request(bad.to_string()))?;
-                ReceiverKind::Webhook { url, secret: secret() }
-            }
-            (FormKind::Webhook, None) => return Err(Problem::bad_request("a webhook needs a `url`")),
-            (FormKind::Live, None) => ReceiverKind::Live,
-            (FormKind::Live, Some(_)) => return Err(Problem::bad_request("a live receiver has no `url`")),
-        };
-        Ok(Receiver { id, name: self.name, kind, enabled: self.enabled, disabled_reason: None })
-    }
-}
-
-/// A secret as Standard Webhooks wants it.
-fn new_secret() -> String {
-    format!("whsec_{}", BASE64_STANDARD.encode(rand::random::<[u8; 32]>()))
-}
-
-/// What is shown of a receiver: its secret only when it was just made.
-fn shown(receiver: &Receiver, with_secret: bool) -> Value {
-    let mut shown = json!({
-        "id": receiver.id, "name": receiver.name, "enabled": receiver.enabled,
-        "disabled_reason": receiver.disabled_reason,
-    });
-    match &receiver.kind {
-        ReceiverKind::Webhook { url, secret } => {
-            shown["kind"] = json!(FormKind::Webhook);
-            shown["url"] = json!(url);
-            if with_secret {
-                shown["secret"] = json!(secret);
-            }
-        }
-        ReceiverKind::Live => shown["kind"] = json!(FormKind::Live),
-    }
-    shown
 }
 
 /// Lists receivers.
@@ -96,14 +26,15 @@ async fn list(State(http): State<Http>, caller: Caller<Rules>) -> Result<axum::J
     Ok(axum::Json(Page { items, next_cursor: String::new() }))
 }
 
-/// Creates a receiver. The answer holds the secret of a webhook, this once.
+/// Creates a receiver: `webhook`, `live`, `fcm`, `apns`, `web_push`, `ntfy` or `mqtt`. The answer holds the secret of
+/// a webhook, this once; what else lets one write to a receiver is never shown.
 #[utoipa::path(post, path = "/v1/receivers", request_body = Form, responses((status = 201, body = Object), (status = 400, body = Problem)), tag = "rules")]
 async fn create(
     State(http): State<Http>,
     caller: Caller<Rules>,
     Json(form): Json<Form>,
 ) -> Result<Response, Problem> {
-    let receiver = form.receiver(&http, Uuid::now_v7(), new_secret)?;
+    let receiver = form.receiver(&http.reach, Uuid::now_v7(), None)?;
     http.rulebook.save_receiver(&caller.tenant, &receiver).await?;
     Ok((StatusCode::CREATED, axum::Json(shown(&receiver, true))).into_response())
 }
@@ -118,7 +49,7 @@ async fn read(
     Ok(axum::Json(shown(&find(&http, &caller, id).await?, false)))
 }
 
-/// Replaces a receiver; a webhook keeps its secret.
+/// Replaces a receiver. What is never shown of it may be left out, and stays as it was.
 #[utoipa::path(put, path = "/v1/receivers/{id}", params(("id" = Uuid, Path)), request_body = Form, responses((status = 200, body = Object), (status = 404, body = Problem)), tag = "rules")]
 async fn change(
     State(http): State<Http>,
@@ -127,10 +58,7 @@ async fn change(
     Json(form): Json<Form>,
 ) -> Result<axum::Json<Value>, Problem> {
     let known = find(&http, &caller, id).await?;
-    let receiver = form.receiver(&http, id, || match known.kind {
-        ReceiverKind::Webhook { secret, .. } => secret,
-        ReceiverKind::Live => new_secret(),
-    })?;
+    let receiver = form.receiver(&http.reach, id, Some(known.kind))?;
     http.rulebook.save_receiver(&caller.tenant, &receiver).await?;
     Ok(axum::Json(shown(&receiver, false)))
 }

@@ -27,11 +27,11 @@ impl RuleSet {
             return (fired, pushes);
         }
         for (rule, receivers) in &self.rules {
-            let lasted = rule.rule.lasting.is_some_and(|span| absent_us >= span.as_micros());
+            let lasted = rule.rule.form.lasting.is_some_and(|span| absent_us >= span.as_micros());
             let again = twin.absences.contains(&rule.rule.id);
-            if rule.rule.on == On::Absence && lasted && !again && rule.query.matches(twin, now) {
+            if rule.rule.form.on == On::Absence && lasted && !again && rule.query.matches(twin, now) {
                 let payload = payload(rule, twin, true, twin.version, now);
-                pushes.extend(self.tell(rule, receivers, twin, twin.version, &payload, now));
+                pushes.extend(self.push_each(rule, receivers, twin, twin.version, &payload, now));
                 fired.push(rule.rule.id);
             }
         }
@@ -40,7 +40,7 @@ impl RuleSet {
 
     /// After which lengths of absence it has to be looked at devices of this tenant, in microseconds, each once.
     pub fn absence_us(&self) -> Vec<i64> {
-        let spans = self.rules.iter().filter_map(|(rule, _)| rule.rule.lasting);
+        let spans = self.rules.iter().filter_map(|(rule, _)| rule.rule.form.lasting);
         let mut lengths: Vec<i64> = spans.map(super::Span::as_micros).collect();
         lengths.sort_unstable();
         lengths.dedup();

@@ -7,7 +7,7 @@ use uuid::{Builder, Uuid};
 use super::{CompiledRule, On, Receiver, Span};
 use crate::document::size_of;
 use crate::query::Percolator;
-use crate::{Position, Push, TenantId, Timestamp, Twin};
+use crate::{Position, Push, PushKind, TenantId, Timestamp, Twin};
 
 /// A larger `reported` is left out of a push, so that a push stays below 20 kB. In bytes of JSON.
 pub const REPORTED_BYTES_MAX: usize = 10 * 1_024;
@@ -20,6 +20,8 @@ const BODY_CHARS_MAX: usize = 1_024;
 #[derive(Debug, Clone, Default)]
 pub struct RuleSet {
     pub(super) tenant: TenantId,
+    /// The enabled receivers.
+    pub(super) receivers: Vec<Uuid>,
     /// The enabled ones, with who is told by each.
     pub(super) rules: Vec<(CompiledRule, Vec<Uuid>)>,
     /// Their queries, in the same order.
@@ -32,7 +34,7 @@ impl RuleSet {
     /// Puts a set together. What isn't enabled is left out, and so is a receiver that doesn't exist.
     pub fn new(tenant: TenantId, rules: Vec<CompiledRule>, receivers: &[Receiver]) -> Self {
         let told = |rule: &CompiledRule| -> Vec<Uuid> {
-            let named = &rule.rule().receivers;
+            let named = &rule.rule().form.receivers;
             receivers
                 .iter()
                 .filter(|receiver| receiver.enabled && (named.is_empty() || named.contains(&receiver.id)))
@@ -41,7 +43,7 @@ impl RuleSet {
         };
         let rules: Vec<(CompiledRule, Vec<Uuid>)> = rules
             .into_iter()
-            .filter(|rule| rule.rule().enabled)
+            .filter(|rule| rule.rule().form.enabled)
             .map(|rule| {
                 let receivers = told(&rule);
                 (rule, receivers)
@@ -49,9 +51,10 @@ impl RuleSet {
             .filter(|(_, receivers)| !receivers.is_empty())
             .collect();
         let queries = Percolator::new(rules.iter().map(|(rule, _)| &rule.query));
-        let spans = rules.iter().filter_map(|(rule, _)| rule.rule().lasting);
+        let spans = rules.iter().filter_map(|(rule, _)| rule.rule().form.lasting);
         let absence_us_min = spans.map(Span::as_micros).min();
-        Self { tenant, rules, queries, absence_us_min }
+        let receivers = receivers.iter().filter(|one| one.enabled).map(|one| one.id).collect();
+        Self { tenant, receivers, rules, queries, absence_us_min }
     }
 
     /// Whether no change can cause a push.
@@ -72,21 +75,21 @@ impl RuleSet {
         for number in self.queries.affected(before, after) {
             let (rule, receivers) = &self.rules[number as usize];
             let matches = |twin: Option<&Twin>| twin.is_some_and(|twin| rule.query.matches(twin, now));
-            let fires = match rule.rule.on {
+            let fires = match rule.rule.form.on {
                 On::Enter => matches(after) && !matches(before),
                 On::Leave => !matches(after) && matches(before),
-                On::Absence => false,
+                On::Change | On::Absence => false,
             };
             if fires {
                 let payload = payload(rule, twin, after.is_some(), version, now);
-                pushes.extend(self.tell(rule, receivers, twin, version, &payload, now));
+                pushes.extend(self.push_each(rule, receivers, twin, version, &payload, now));
             }
         }
         pushes
     }
 
     /// One push for each receiver.
-    pub(super) fn tell(
+    pub(super) fn push_each(
         &self,
         rule: &CompiledRule,
         receivers: &[Uuid],
@@ -103,7 +106,15 @@ impl RuleSet {
             position: Position(0),
             payload: payload.clone(),
             created_at: now,
-            deadline: now.plus_micros(i64::from(rule.rule.ttl_s) * 1_000_000),
+            deadline: now.plus_micros(i64::from(rule.rule.form.ttl_s) * 1_000_000),
+            due_at: now,
+            kind: PushKind::Alarm,
+            alarm: None,
+            alarm_version: 0,
+            step: 0,
+            person: None,
+            severity: rule.rule.form.severity,
+            urgent: false,
         })
     }
 }
@@ -114,8 +125,8 @@ pub(super) fn payload(rule: &CompiledRule, twin: &Twin, exists: bool, version: u
     let fits = size_of(&twin.reported) <= REPORTED_BYTES_MAX;
     let reported = if exists && fits { Value::Object(twin.reported.clone()) } else { Value::Null };
     let mut payload = json!({
-        "type": format!("rule.{}", rule.rule.on.as_str()),
-        "rule": { "id": rule.rule.id, "name": rule.rule.name },
+        "type": format!("rule.{}", rule.rule.form.on.as_str()),
+        "rule": { "id": rule.rule.id, "name": rule.rule.form.name },
         "device": twin.device,
         "title": rule.title.render(twin, TITLE_CHARS_MAX),
         "body": rule.body.render(twin, BODY_CHARS_MAX),

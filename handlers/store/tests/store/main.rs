@@ -4,6 +4,7 @@
 mod support;
 mod proxy;
 mod access;
+mod alarms;
 mod batches;
 mod cuts;
 mod ownership;

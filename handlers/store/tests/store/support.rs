@@ -11,8 +11,10 @@ use std::time::{Duration, Instant, SystemTime};
 use serde_json::{Value, json};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions};
+use statecast_state::alarm::Severity;
 use statecast_state::{
-    Change, DeviceId, DeviceKey, Document, Kind, MessageId, Position, Push, TenantId, Timestamp, Twin,
+    Change, DeviceId, DeviceKey, Document, Kind, MessageId, Position, Push, PushKind, TenantId, Timestamp,
+    Twin,
 };
 use statecast_store::{Local, Store};
 use tokio::sync::OnceCell;
@@ -107,6 +109,9 @@ pub(crate) fn change(key: &DeviceKey, before: Option<&Arc<Twin>>, position: u64,
         device_time: None,
         message: Some(MessageId(n)),
         pushes: Vec::new(),
+        decisions: Vec::new(),
+        alarms: Vec::new(),
+        events: Vec::new(),
     }
 }
 
@@ -125,6 +130,14 @@ pub(crate) fn push(device: &DeviceId, receiver: Uuid) -> Push {
         payload: json!({ "title": "hot" }),
         created_at: now(),
         deadline: now().plus_micros(3_600_000_000),
+        due_at: now(),
+        kind: PushKind::Alarm,
+        alarm: None,
+        alarm_version: 0,
+        step: 0,
+        person: None,
+        severity: Severity::Warning,
+        urgent: false,
     }
 }
 
