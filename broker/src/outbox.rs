@@ -25,6 +25,8 @@ pub(crate) struct Letter {
     pub(crate) properties: Option<Arc<[Property]>>,
     /// When it runs out, if ever.
     pub(crate) expiry: Option<Expiry>,
+    /// See [`Publication::mark`].
+    pub(crate) mark: Option<u64>,
     /// The identifiers of the subscriptions that it is sent for (v5).
     pub(crate) identifiers: Box<[u32]>,
 }
@@ -40,6 +42,7 @@ impl Letter {
             latest_only: publication.latest_only,
             properties: None,
             expiry: None,
+            mark: publication.mark,
             identifiers: Box::default(),
         }
     }
@@ -54,6 +57,7 @@ impl Letter {
             latest_only: false,
             properties: message.properties.clone(),
             expiry: message.expiry,
+            mark: None,
             identifiers: Box::default(),
         }
     }
@@ -150,6 +154,7 @@ mod tests {
             latest_only,
             properties: None,
             expiry: None,
+            mark: None,
             identifiers: Box::default(),
         }
     }

@@ -23,6 +23,8 @@ pub struct Publication {
     /// Only the newest counts: one that waits to be sent on the same topic of the same connection is replaced, and
     /// none is kept for who isn't connected.
     pub latest_only: bool,
+    /// Told back by [`Sessions::received`] when a client acknowledges it; nothing is without.
+    pub mark: Option<u64>,
 }
 
 /// What must outlive a connection.
@@ -35,6 +37,10 @@ pub trait Sessions: Send + Sync + 'static {
         client: &'a Client,
         filters: &'a [Arc<str>],
     ) -> BoxFuture<'a, Vec<Publication>>;
+
+    /// A client acknowledged a publication that has a mark, which it was sent at quality 1 or 2. Only while the
+    /// connection lasts on which it was sent. Must not block.
+    fn received(&self, client: &Client, topic: &str, mark: u64);
 
     /// All that is kept. Called once, before the first [`Sessions::write`].
     fn load(&self) -> BoxFuture<'_, Result<Kept, NotWritten>>;

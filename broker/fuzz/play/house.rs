@@ -133,9 +133,12 @@ impl Sessions for House {
             qos: QoS::ExactlyOnce,
             retain: true,
             latest_only: true,
+            mark: None,
         });
         std::future::ready(first.collect()).boxed()
     }
+
+    fn received(&self, _: &Client, _: &str, _: u64) {}
 
     fn load(&self) -> BoxFuture<'_, Result<Kept, NotWritten>> {
         std::future::ready(Ok(Kept::default())).boxed()

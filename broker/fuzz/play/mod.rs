@@ -109,7 +109,8 @@ impl Stage {
 
     fn publish(&self, topic: &str, qos: QoS, retain: bool) {
         let payload = "from the service".into();
-        let publication = Publication { topic: topic.into(), payload, qos, retain, latest_only: retain };
+        let publication =
+            Publication { topic: topic.into(), payload, qos, retain, latest_only: retain, mark: None };
         self.broker.publish(&self.house.realm(), &publication);
     }
 

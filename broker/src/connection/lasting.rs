@@ -115,8 +115,18 @@ impl Session {
         Ok(())
     }
 
+    /// A publish is not to be told back, if it had a mark. Gives its topic and mark.
+    pub(super) fn unmark(&mut self, id: u16) -> Option<(Arc<str>, u64)> {
+        let at = self.marked.iter().position(|(marked, ..)| *marked == id)?;
+        let (_, topic, mark) = self.marked.swap_remove(at);
+        Some((topic, mark))
+    }
+
     /// The client has a message and needs no more of it, or isn't to have it.
     pub(super) fn acknowledged(&mut self, id: u16) -> Result<(), Ending> {
+        if let Some((topic, mark)) = self.unmark(id) {
+            self.hub.sessions.received(&self.peer.client, &topic, mark);
+        }
         if let Some(write) = self.lasting.as_ref().and_then(|lasting| lasting.acknowledged(id)) {
             // Should this be lost in a crash, the client gets the message again, as it may at quality 1, or the PUBREL.
             self.hub.writer.note(write);

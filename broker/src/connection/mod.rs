@@ -127,6 +127,8 @@ struct Session {
     window: u16,
     /// The client wants to know why something was refused.
     reasons: bool,
+    /// Publishes with a mark that wait to be acknowledged: packet id, topic, mark.
+    marked: Vec<(u16, Arc<str>, u64)>,
     /// The topic aliases that the client was told.
     aliases: Aliases,
     /// For how long the session is kept when the connection ends, in seconds.
@@ -185,6 +187,7 @@ impl Session {
             unreleased: HashSet::new(),
             window: wish.window.min(write::WINDOW_MAX),
             reasons: wish.reasons,
+            marked: Vec::new(),
             aliases: Aliases::new(wish.topic_aliases.min(aliases_max)),
             session_expiry_s: wish.session_expiry_s,
             filters: HashMap::new(),

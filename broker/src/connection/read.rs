@@ -123,7 +123,12 @@ impl Session {
             Some(Packet::V3_1_1Pubrel(packet)) => self.release(packet.packet_id()),
             Some(Packet::V5_0Pubrel(packet)) => self.release(packet.packet_id()),
             Some(Packet::V3_1_1Puback(packet)) => self.acknowledged(packet.packet_id()),
-            Some(Packet::V5_0Puback(packet)) => self.acknowledged(packet.packet_id()),
+            Some(Packet::V5_0Puback(packet)) => {
+                if packet.reason_code().is_some_and(|code| code.is_failure()) {
+                    self.unmark(packet.packet_id());
+                }
+                self.acknowledged(packet.packet_id())
+            }
             Some(Packet::V3_1_1Pubcomp(packet)) => self.acknowledged(packet.packet_id()),
             Some(Packet::V5_0Pubcomp(packet)) => self.acknowledged(packet.packet_id()),
             Some(Packet::V3_1_1Pubrec(packet)) => self.received(packet.packet_id()),
@@ -133,7 +138,10 @@ impl Session {
                     None | Some(PubrecReasonCode::Success | PubrecReasonCode::NoMatchingSubscribers) => {
                         self.received(packet.packet_id())
                     }
-                    Some(_) => self.acknowledged(packet.packet_id()),
+                    Some(_) => {
+                        self.unmark(packet.packet_id());
+                        self.acknowledged(packet.packet_id())
+                    }
                 }
             }
             Some(Packet::V3_1_1Subscribe(packet)) => {

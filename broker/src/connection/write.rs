@@ -71,7 +71,9 @@ impl Session {
             QoS::AtMostOnce => None,
             _ => Some(self.codec.take_packet_id(self.lasting.is_some())?),
         };
-        if !self.send_letter(&letter, id, false, left_s.flatten())? {
+        if self.send_letter(&letter, id, false, left_s.flatten())? {
+            self.marked.extend(id.zip(letter.mark).map(|(id, mark)| (id, letter.topic, mark)));
+        } else {
             // Longer than this client takes: it is as if it had been sent (MQTT 5, 3.1.2.11.4).
             dropped("too large");
             id.into_iter().for_each(|id| self.codec.return_packet_id(id));

@@ -21,6 +21,7 @@ impl Sessions for Nobody {
     fn subscribed<'a>(&'a self, _: &'a Client, _: &'a [Arc<str>]) -> BoxFuture<'a, Vec<Publication>> {
         Box::pin(async { Vec::new() })
     }
+    fn received(&self, _: &Client, _: &str, _: u64) {}
     fn load(&self) -> BoxFuture<'_, Result<Kept, NotWritten>> {
         Box::pin(async { Ok(Kept::default()) })
     }

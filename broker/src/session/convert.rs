@@ -33,6 +33,7 @@ pub(super) fn letter(kept: KeptMessage) -> Letter {
         latest_only: false,
         properties,
         expiry: kept.expires_at.map(Expiry::at),
+        mark: None,
         identifiers,
     }
 }
@@ -106,6 +107,7 @@ mod tests {
             latest_only: false,
             properties: Some([user.clone(), user].into()),
             expiry: None,
+            mark: None,
             identifiers: [1, 268_435_455].into(),
         };
         let found = super::letter(keep_letter(&letter));

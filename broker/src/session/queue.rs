@@ -186,6 +186,7 @@ mod tests {
             latest_only: false,
             properties: None,
             expiry: None,
+            mark: None,
             identifiers: Box::default(),
         }
     }

@@ -221,3 +221,29 @@ async fn disconnecting_a_name_ends_all_its_connections() {
         assert_eq!(door.presence().await, expected);
     }
 }
+
+#[tokio::test]
+async fn what_has_a_mark_is_told_back_when_a_client_has_it() {
+    let door = Door::open(config()).await;
+    let mut client = Raw::new(&door.broker).await;
+    client.connect(Connect { id: "c", v5: true, ..Connect::default() }).await;
+    client.subscribe(&[("devices/d/desired", 1)]).await;
+    let mut careless = door.client("careless").await;
+    careless.subscribe(&[("devices/d/desired", 0)]).await;
+    let mut ids = Vec::new();
+    for mark in [Some(1), None, Some(3), Some(4)] {
+        let marked = Publication { mark, ..publication("devices/d/desired", "x", QoS::AtLeastOnce) };
+        assert_eq!(door.broker.publish("r", &marked), 2);
+        careless.packet().await;
+        ids.push(client.packet().await.published().1.to_be_bytes());
+    }
+    // Twice the first, the second without a mark, the third refused (0x83), and the last.
+    for [high, low] in [ids[0], ids[1]] {
+        client.send(&[0x40, 2, high, low]).await;
+    }
+    client.send(&[0x40, 3, ids[2][0], ids[2][1], 0x83]).await;
+    client.send(&[0x40, 2, ids[3][0], ids[3][1]]).await;
+    until("both are told back", || door.house.received.lock().len() >= 2).await;
+    let told = |mark| ("c".to_owned(), "devices/d/desired".to_owned(), mark);
+    assert_eq!(*door.house.received.lock(), [told(1), told(4)]);
+}

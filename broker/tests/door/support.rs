@@ -67,6 +67,8 @@ pub struct House {
     pub closed: Arc<Mutex<Option<String>>>,
     /// What outlives connections, and brokers.
     pub memory: Arc<Memory>,
+    /// What clients acknowledged that had a mark: client id, topic, mark.
+    pub received: Mutex<Vec<(String, String, u64)>>,
     /// Answers to `subscribed` wait for this to be released.
     pub slow: tokio::sync::Mutex<()>,
 }
@@ -124,6 +126,10 @@ impl Sessions for House {
             first.into_iter().filter(|one| filters.contains(&one.topic)).collect()
         }
         .boxed()
+    }
+
+    fn received(&self, client: &Client, topic: &str, mark: u64) {
+        self.received.lock().push((client.client_id.to_string(), topic.to_owned(), mark));
     }
 
     fn load(&self) -> BoxFuture<'_, Result<Kept, NotWritten>> {
@@ -565,5 +571,6 @@ pub fn publication(topic: &str, payload: &str, qos: QoS) -> Publication {
         qos,
         retain: false,
         latest_only: false,
+        mark: None,
     }
 }

@@ -14,6 +14,7 @@ use tracing::{debug, warn};
 
 use crate::cache::Known;
 use crate::committer::Verdict;
+use crate::deadlines;
 use crate::dispatcher::Limits;
 use crate::flow::Shared;
 use crate::request::{Answer, Applied, Ask, Request};
@@ -72,6 +73,7 @@ async fn apply(shared: &Shared, key: &DeviceKey, mut known: Known, requests: Vec
         };
         match verdict {
             Verdict::Committed(committed) => {
+                deadlines::watch(&shared.timers, &committed);
                 answer(shared, waiting, fates, &committed);
                 known.twin = twin;
                 for (id, received_at) in remembered {

@@ -94,7 +94,8 @@ impl Weighter<DeviceKey, Known> for ByBytes {
 pub fn footprint(twin: &Twin) -> usize {
     let documents = [&twin.reported, &twin.reported_at.0, &twin.desired, &twin.tags];
     let absences = size_of_val(twin.absences.as_slice()) + size_of_val(twin.alarms.as_slice());
-    size_of::<Twin>() + absences + documents.into_iter().map(document_footprint).sum::<usize>()
+    let requests: usize = twin.requests.iter().map(|one| 256 + document_footprint(&one.patch)).sum();
+    size_of::<Twin>() + absences + requests + documents.into_iter().map(document_footprint).sum::<usize>()
 }
 
 /// The same of a document.

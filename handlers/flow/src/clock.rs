@@ -1,6 +1,7 @@
-//! What only time brings: devices that are absent, and connections that nobody took up again.
+//! What only time brings: devices that are absent, connections that nobody took up again, requests that nobody answered.
 //!
-//! *Cast*: one task sleeps until the earliest of the [`Timers`]; the [`Horizon`] sets those of absence ahead of time.
+//! *Cast*: one task sleeps until the earliest of the [`Timers`]; the [`Horizon`] sets those of absence
+//! ahead of time, and [`deadlines`] those of requests.
 //! *Guarantee*: a timer that is due becomes a request in the mailbox of its device, like everything that writes a
 //! twin. After a restart the timers come from the twins, so that none is lost.
 //! *Bound*: `AT_ONCE_MAX` devices are looked at at a time; the next wait until those are done.
@@ -14,6 +15,7 @@ use tokio::sync::oneshot;
 use tracing::warn;
 
 use crate::Flow;
+use crate::deadlines;
 use crate::horizon::Horizon;
 use crate::request::{Answer, Applied, Ask, Request};
 use crate::timers::{Timer, Why};
@@ -33,7 +35,8 @@ type Outcome = oneshot::Receiver<Result<Applied, Refusal>>;
 impl Flow {
     /// Brings what only time brings, for as long as it is polled.
     pub async fn keep_time(&self) {
-        tokio::join!(self.close_left_open(), self.watch());
+        let deadlines = deadlines::read(&self.store, &self.shared.timers);
+        tokio::join!(self.close_left_open(), self.watch(), deadlines);
     }
 
     /// Closes what a previous process left open: devices that it saw online and that have not come back within the
@@ -85,6 +88,7 @@ impl Flow {
         match timer.why {
             Why::Absence => Some(self.ask(timer.key, Body::Absence, now())),
             Why::Vacant => self.left(&timer.key),
+            Why::Deadline => Some(self.ask(timer.key, Body::Overdue, now())),
         }
     }
 

@@ -45,7 +45,8 @@ pub enum Verdict {
 pub fn weight(change: &Change) -> usize {
     let twin = change.after.as_deref().map_or(0, footprint);
     let documents = document_footprint(&change.patch) + document_footprint(&change.inverse);
-    size_of::<Change>() + twin + documents + 1_024 * change.pushes.len()
+    // A request shares its patch with the twin.
+    size_of::<Change>() + twin + documents + 1_024 * change.pushes.len() + 256 * change.requests.len()
 }
 
 /// A handle to the lanes. They end when the last handle is gone and nothing waits.

@@ -137,6 +137,7 @@ mod tests {
             received_at: Timestamp::from_micros(0),
             device_time: None,
             message: None,
+            requests: Vec::new(),
             pushes: Vec::new(),
             decisions: Vec::new(),
             alarms: Vec::new(),

@@ -35,6 +35,8 @@ pub struct Settings {
     pub limits: Limits,
     /// A state message of an unknown device registers it (`--dev`).
     pub register_unknown: bool,
+    /// Requests of one device for desired state that may be open.
+    pub requests_max: usize,
     /// How long devices have to come back, after a start of ours or a takeover, before they count as offline.
     pub grace: Duration,
     /// Bytes of twins kept in memory.
@@ -48,6 +50,7 @@ impl Default for Settings {
         Self {
             limits: Limits::default(),
             register_unknown: false,
+            requests_max: 16,
             grace: Duration::from_secs(90),
             cache_bytes_max: 256 * 1024 * 1024,
             feed_bytes_max: 64 * 1024 * 1024,
@@ -154,6 +157,17 @@ impl Flow {
         let key = report.key.clone();
         self.post(key, Request { ask: Ask::Report(report), answer: Answer::Caller(answer) });
         outcome.await.ok()
+    }
+
+    /// A device acknowledged that it was told what it should be, with this version of its twin.
+    pub fn received(&self, key: DeviceKey, version: u64) {
+        // Mostly it is known that nobody asked for anything.
+        if self.shared.twins.peek(&key).is_some_and(|twin| twin.requests.is_empty()) {
+            return;
+        }
+        let (body, received_at) = (Body::Received { version }, SystemTime::now().into());
+        let report = Report { key: key.clone(), body, device_time: None, message: None, received_at };
+        self.post(key, Request { ask: Ask::Report(report), answer: Answer::Nobody });
     }
 
     /// Stops: waits until what was taken is committed and answered, at most until the deadline. Nothing may be

@@ -17,7 +17,7 @@
 //! - [`committer`]: batches, positions, verdicts
 //! - [`feed`]: what was committed, in order
 //! - [`metering`]: what each handler cost
-//! - [`timers`], `horizon`, `clock`: what only time brings
+//! - [`timers`], `horizon`, `deadlines`, `clock`: what only time brings
 //!
 //! [`Flow`] puts them together, and stops them in order.
 
@@ -34,6 +34,7 @@ pub mod feed;
 pub mod metering;
 pub mod timers;
 mod horizon;
+mod deadlines;
 mod clock;
 mod flow;
 

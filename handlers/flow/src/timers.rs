@@ -29,6 +29,8 @@ pub enum Why {
     Absence,
     /// Its connection was taken over, and perhaps nobody came.
     Vacant,
+    /// The time of a request for desired state is up.
+    Deadline,
 }
 
 /// All timers that are set.

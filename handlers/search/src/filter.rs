@@ -53,15 +53,28 @@ impl Filter {
     /// The documents that fulfil what `open` makes of the columns of their segment; none of the segment when
     /// it makes nothing.
     pub(crate) fn columns<H: Fn(DocId) -> bool + Send + 'static>(
-        open: impl Fn(&SegmentReader) -> tantivy::Result<Option<H>> + Send + Sync + 'static,
+        open: impl Fn(&SegmentReader) -> tantivy::Result<Option<Columns<H>>> + Send + Sync + 'static,
     ) -> Self {
         let open = move |reader: &SegmentReader, boost: Score| {
-            let Some(holds) = open(reader)? else { return Ok(Box::new(EmptyScorer) as Box<dyn Scorer>) };
-            let judged = Judged::new(holds, reader.max_doc());
-            Ok(Box::new(ConstScorer::new(judged, boost)) as Box<dyn Scorer>)
+            let scorer: Box<dyn Scorer> = match open(reader)? {
+                None => Box::new(EmptyScorer),
+                Some(Columns::Judged(holds)) => {
+                    Box::new(ConstScorer::new(Judged::new(holds, reader.max_doc()), boost))
+                }
+                Some(Columns::Found(found)) => Box::new(ConstScorer::new(BitSetDocSet::from(found), boost)),
+            };
+            Ok(scorer)
         };
         Self { what: "columns", open: Arc::new(open) }
     }
+}
+
+/// What fulfils a condition on columns of a segment.
+pub(crate) enum Columns<H> {
+    /// Whatever this says of each document.
+    Judged(H),
+    /// These.
+    Found(BitSet),
 }
 
 /// The documents of a segment that fulfil a condition, each judged when it is come to.

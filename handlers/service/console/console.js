@@ -114,15 +114,37 @@ function apply(told) {
 
 const showQueries = () => showSaved(at("saved"), ask, say);
 
+/** What somebody asked of the device, and what became of it. */
+function request({ state, patch, by, reason, requested_at, ended_at, deadline }) {
+  const item = make("li");
+  const [words, look] = {
+    requested: ["waits for the device"],
+    sent: ["the device has it"],
+    applied: ["applied", "online"],
+    rejected: ["rejected", "problem"],
+    timed_out: ["timed out", "problem"],
+    superseded: ["superseded", "quiet"],
+  }[state];
+  item.append(make("b", words, look), " ", make("code", JSON.stringify(patch)));
+  const until = ended_at ? ago(ended_at) : `until ${new Date(deadline).toLocaleString()}`;
+  item.append(make("span", ` by ${by} ${ago(requested_at)}, ${until}`, "quiet"));
+  if (reason) item.append(make("div", reason));
+  return item;
+}
+
 let pending = false;
 async function showDevice() {
   if (pending) return;
   pending = true;
   try {
     const path = `devices/${encodeURIComponent(shown.device)}`;
-    const [twin, history] = await Promise.all([json(path), json(`${path}/history?limit=30`)]);
+    const [twin, history, requests] = await Promise.all([
+      json(path), json(`${path}/history?limit=30`), json(`${path}/requests?limit=8`),
+    ]);
     at("device-name").textContent = twin.device;
     at("twin").textContent = JSON.stringify(twin, null, 2);
+    at("requests").replaceChildren(...requests.items.map(request));
+    at("requests-part").hidden = !requests.items.length;
     at("history").replaceChildren(...history.items.map((entry) => {
       const item = make("li");
       item.append(make("span", `v${entry.version} ${entry.kind} ${ago(entry.received_at)} `, "quiet"));

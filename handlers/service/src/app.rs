@@ -153,7 +153,7 @@ impl Application {
         let pushes = Dispatcher::start(outbox, push_settings, wake.clone(), stop_followers.clone())?;
 
         let (sender, deliveries) = mpsc::channel(DELIVERIES_MAX);
-        let sessions = Arc::new(DurableSessions::new(store.clone(), &owner));
+        let sessions = Arc::new(DurableSessions::new(store.clone(), &owner, flow.clone()));
         let listener = TcpListener::bind(config.http.listen)
             .await
             .with_context(|| format!("listen for HTTP on {}", config.http.listen))?;
@@ -287,7 +287,14 @@ fn flow_settings(config: &Config) -> statecast_flow::Settings {
         twin_bytes_max: config.limits.twin_bytes_max,
     };
     let grace = Duration::from_secs(config.presence.grace_s.into());
-    statecast_flow::Settings { limits, register_unknown: config.dev, grace, ..Default::default() }
+    let requests_max = config.limits.requests_per_device_max;
+    statecast_flow::Settings {
+        limits,
+        register_unknown: config.dev,
+        requests_max,
+        grace,
+        ..Default::default()
+    }
 }
 
 /// What is being done when MQTT doesn't come up.

@@ -79,6 +79,8 @@ pub struct Limits {
     pub twin_bytes_max: usize,
     /// Deepest nesting of a document.
     pub depth_max: usize,
+    /// Requests for desired state of one device whose outcome is still to come.
+    pub requests_per_device_max: usize,
 }
 
 /// Whether devices are online.
@@ -97,7 +99,7 @@ pub struct Retention {
     pub history_days: u32,
     /// Bytes of dead letters; the oldest go first.
     pub dead_letter_bytes_max: u64,
-    /// Days for which it can be told what became of a notification.
+    /// Days for which it can be told what became of a notification, or of a request for desired state.
     pub delivery_days: u32,
 }
 
@@ -156,7 +158,7 @@ impl Default for Search {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { twin_bytes_max: 64 * 1024, depth_max: 8 }
+        Self { twin_bytes_max: 64 * 1024, depth_max: 8, requests_per_device_max: 16 }
     }
 }
 

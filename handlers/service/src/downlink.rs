@@ -66,6 +66,8 @@ pub fn desired(twin: &Twin) -> Publication {
         qos: QoS::AtLeastOnce,
         retain: false,
         latest_only: true,
+        // Whoever asked for something wants to know that the device has it.
+        mark: (!delta.is_empty()).then_some(twin.version),
     }
 }
 
@@ -77,6 +79,7 @@ pub fn presence(twin: &Twin, retain: bool) -> Publication {
         qos: QoS::AtLeastOnce,
         retain,
         latest_only: true,
+        mark: None,
     }
 }
 
@@ -92,6 +95,7 @@ fn changed(change: &Change) -> Publication {
         qos: QoS::AtLeastOnce,
         retain: false,
         latest_only: false,
+        mark: None,
     }
 }
 

@@ -30,6 +30,8 @@ async fn round(store: &Store, retention: &Retention, now: Timestamp) -> Result<(
         store.drop_before(now.plus_micros(-i64::from(retention.history_days) * DAY_US)).await?;
     }
     store.trim_dead_letters(retention.dead_letter_bytes_max).await?;
-    store.trim_pushes(now.plus_micros(-i64::from(retention.delivery_days) * DAY_US)).await?;
+    let told_before = now.plus_micros(-i64::from(retention.delivery_days) * DAY_US);
+    store.trim_pushes(told_before).await?;
+    store.trim_requests(told_before).await?;
     Ok(())
 }

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use statecast_broker::{Batch, Client, Kept, NotWritten, Publication, Sessions};
+use statecast_flow::Flow;
+use statecast_flow::presence::device_of;
 use statecast_state::{DeviceId, DeviceKey, TenantId};
 use statecast_store::{MqttWriter, Owner, Store, StoreError};
 use tracing::warn;
@@ -14,16 +16,18 @@ use crate::downlink;
 
 mod kept;
 
-/// Answers new subscriptions from the database, and keeps there what outlives connections.
+/// Answers new subscriptions from the database, keeps there what outlives connections, and passes on that a device has
+/// what it was told.
 pub struct DurableSessions {
     store: Store,
+    flow: Flow,
     writer: MqttWriter,
 }
 
 impl DurableSessions {
     /// Answers from this store, and writes as its owner.
-    pub fn new(store: Store, owner: &Owner) -> Self {
-        Self { store, writer: owner.mqtt_writer() }
+    pub fn new(store: Store, owner: &Owner, flow: Flow) -> Self {
+        Self { store, flow, writer: owner.mqtt_writer() }
     }
 
     async fn greet(&self, client: &Client, filters: &[Arc<str>]) -> Vec<Publication> {
@@ -66,6 +70,15 @@ impl Sessions for DurableSessions {
         filters: &'a [Arc<str>],
     ) -> BoxFuture<'a, Vec<Publication>> {
         self.greet(client, filters).boxed()
+    }
+
+    fn received(&self, client: &Client, topic: &str, version: u64) {
+        // An app that listens isn't the device.
+        let Some(key) = device_of(client) else { return };
+        let device = topic.strip_prefix("devices/").and_then(|rest| rest.strip_suffix("/desired"));
+        if device == Some(key.device.as_str()) {
+            self.flow.received(key, version);
+        }
     }
 
     fn load(&self) -> BoxFuture<'_, Result<Kept, NotWritten>> {

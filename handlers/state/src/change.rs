@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::alarm::{Alarm, Event};
+use crate::request::Requested;
 use crate::{Decision, DeviceKey, Document, MessageId, Position, Push, Timestamp, Twin};
 
 /// What a change did.
@@ -23,6 +24,8 @@ pub enum Kind {
     Presence,
     /// The device was absent for as long as a rule says.
     Absence,
+    /// A request for desired state came to the device, or its time was up.
+    Request,
     /// Somebody, or time, did something to an alarm of the device.
     Alarm,
     /// The device was registered.
@@ -41,6 +44,7 @@ impl Kind {
             Self::Tags => "tags",
             Self::Presence => "presence",
             Self::Absence => "absence",
+            Self::Request => "request",
             Self::Alarm => "alarm",
             Self::Registered => "registered",
             Self::Removed => "removed",
@@ -56,6 +60,7 @@ impl Kind {
             Self::Tags,
             Self::Presence,
             Self::Absence,
+            Self::Request,
             Self::Alarm,
             Self::Registered,
             Self::Removed,
@@ -92,6 +97,8 @@ pub struct Change {
     pub device_time: Option<Timestamp>,
     /// The idempotency key of the message, if it had one.
     pub message: Option<MessageId>,
+    /// The requests for desired state that it made or changed, in the same transaction.
+    pub requests: Vec<Arc<Requested>>,
     /// Who is to be told, in the same transaction.
     pub pushes: Vec<Push>,
     /// Who is not, and why.

@@ -10,6 +10,7 @@
 //! - [`twin`]: the twin of a device, and the time of each of its properties
 //! - [`patch`]: merge patches (RFC 7396) with device time, their inverse, and the delta of desired state
 //! - [`query`]: the query language: one parser, one syntax tree, evaluated in memory
+//! - [`request`]: what somebody asked a device to be, and what became of it
 //! - [`rule`]: rules that fire when a twin enters or leaves a query, or a device is absent
 //! - [`alarm`]: what people are to take note of, one for each rule and device
 //! - [`decision`]: why somebody was not told
@@ -24,6 +25,7 @@ pub mod report;
 pub mod twin;
 pub mod patch;
 pub mod query;
+pub mod request;
 pub mod rule;
 pub mod alarm;
 pub mod decision;

@@ -6,6 +6,7 @@ use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use crate::document::{self, Limits};
+use crate::request::Asked;
 use crate::{DeviceKey, Document, Presence, Timestamp};
 
 /// Longest idempotency key (`_id`), in bytes.
@@ -115,7 +116,16 @@ pub enum Body {
         patch: Document,
         /// Refused when the twin has another version.
         if_version: Option<u64>,
+        /// Who asks, and until when.
+        asked: Asked,
     },
+    /// The device acknowledged that it was told what it should be.
+    Received {
+        /// The version that it was told with.
+        version: u64,
+    },
+    /// It is time to look whether the time of a request for desired state is up.
+    Overdue,
     /// The device refuses what it should be.
     Rejected {
         /// The version that it refuses.
@@ -176,6 +186,9 @@ pub enum Refusal {
         /// What the twin has.
         current: u64,
     },
+    /// The device has as many requests open as it may.
+    #[error("the device has {0} requests whose outcome is still to come, and no more may wait")]
+    Requests(usize),
     /// The database refuses the row for what is in it.
     #[error("the database refused it: {0}")]
     Poison(String),

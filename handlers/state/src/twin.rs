@@ -1,10 +1,13 @@
 //! The twin of a device: what it last reported, what it should be, and what people noted about it.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 use uuid::Uuid;
 
 use crate::alarm::Alarm;
+use crate::request::Requested;
 use crate::{DeviceId, Document, Timestamp};
 
 /// What Statecast knows of a device. Serialises to the twin of the public contract.
@@ -29,6 +32,10 @@ pub struct Twin {
     /// The rules of absence that have fired since then: each fires once.
     #[serde(skip)]
     pub absences: Vec<Uuid>,
+    /// The requests for desired state whose outcome is still to come, oldest first. Only known where a twin is to be
+    /// changed; kept in a table of their own.
+    #[serde(skip)]
+    pub requests: Vec<Arc<Requested>>,
     /// The alarms of the device. Only those who change the twin know them; empty for all others.
     #[serde(skip)]
     pub alarms: Vec<Alarm>,
@@ -47,6 +54,7 @@ impl Twin {
             presence: Presence::default(),
             received_at: None,
             absences: Vec::new(),
+            requests: Vec::new(),
             alarms: Vec::new(),
         }
     }

@@ -28,7 +28,7 @@ pub fn undo(after: &Twin, kind: Kind, inverse: &Document, seen: Option<Timestamp
             before.presence = presence.unwrap_or_default();
         }
         // Nothing that a query sees.
-        Kind::Removed | Kind::Absence | Kind::Alarm => {}
+        Kind::Removed | Kind::Absence | Kind::Alarm | Kind::Request => {}
     }
     Some(before)
 }

@@ -14,7 +14,9 @@
 //! - [`load`]: twins and their recent messages, many at once, for the handlers
 //! - [`twins`], [`history`], [`feed`], [`digest`]: reads for people, and for what is derived
 //! - [`rewind`]: changes with the twins before and after each, from the history
+//! - [`courses`]: what became of devices since a time, device by device
 //! - [`queries`]: queries under a name
+//! - [`requests`]: what somebody asked devices to be
 //! - [`silent`]: devices that will have been absent for as long as a rule says
 //! - [`rules`], [`receivers`], [`outbox`]: who is to be told what
 //! - [`mqtt`]: what outlives an MQTT connection
@@ -40,9 +42,11 @@ pub mod twins;
 pub mod history;
 pub mod feed;
 pub mod rewind;
+pub mod courses;
 pub mod queries;
 pub mod digest;
 pub mod silent;
+pub mod requests;
 pub mod rules;
 pub mod receivers;
 pub mod outbox;

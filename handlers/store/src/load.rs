@@ -6,6 +6,7 @@ use sqlx::types::chrono::{DateTime, Utc};
 use statecast_state::alarm::Alarm;
 use statecast_state::{DeviceKey, MessageId, Timestamp, Twin};
 
+use crate::requests;
 use crate::rows::{Columns, columns, limit};
 use crate::store::deadline;
 use crate::{Store, StoreError};
@@ -31,7 +32,10 @@ pub struct Loaded {
 /// `$3`: from when on all are wanted, `$4` at most how many, `$5` at least how many. Older days are only
 /// looked at when the last one doesn't have enough.
 const LOAD: &str = "
-    SELECT k.ordinal, d.*, r.messages, r.times, m.alarms
+    SELECT k.ordinal, d.*, r.messages, r.times, m.alarms,
+        (SELECT jsonb_agg(to_jsonb(q) - 'asked_by' || jsonb_build_object('by', q.asked_by) ORDER BY q.version, q.id)
+         FROM requests q WHERE q.tenant = k.tenant_asked AND q.device = k.device_asked AND q.ended_at IS NULL)
+            AS open_requests
     FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS k (tenant_asked, device_asked, ordinal)
     LEFT JOIN devices d ON d.tenant = k.tenant_asked AND d.device = k.device_asked
     CROSS JOIN LATERAL (
@@ -75,10 +79,14 @@ impl Store {
                 let messages: Option<Vec<i64>> = row.try_get("messages")?;
                 let times: Option<Vec<DateTime<Utc>>> = row.try_get("times")?;
                 let recent = messages.unwrap_or_default().into_iter().zip(times.unwrap_or_default());
+                let requests = requests::open(row)?;
                 let alarms: Option<Json<Vec<Alarm>>> = row.try_get("alarms")?;
                 let alarms = alarms.map(|Json(alarms)| alarms).unwrap_or_default();
-                let (twin, left) =
-                    if known { (Some(Twin { alarms, ..row.twin()? }), Vec::new()) } else { (None, alarms) };
+                let (twin, left) = if known {
+                    (Some(Twin { alarms, requests, ..row.twin()? }), Vec::new())
+                } else {
+                    (None, alarms)
+                };
                 Ok(Loaded {
                     twin,
                     left,

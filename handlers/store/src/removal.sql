@@ -14,6 +14,8 @@ WITH gone AS (
     DELETE FROM history WHERE tenant = $22::text AND device = $23::text AND EXISTS (SELECT 1 FROM passed)
 ), without_pushes AS (
     DELETE FROM pushes WHERE tenant = $22::text AND device = $23::text AND EXISTS (SELECT 1 FROM passed)
+), without_requests AS (
+    DELETE FROM requests WHERE tenant = $22::text AND device = $23::text AND EXISTS (SELECT 1 FROM passed)
 ), without_credentials AS (
     DELETE FROM device_credentials WHERE tenant = $22::text AND device = $23::text AND EXISTS (SELECT 1 FROM passed)
 ), tombstone AS (

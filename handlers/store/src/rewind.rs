@@ -117,7 +117,7 @@ async fn seen(
 }
 
 /// From the newest row to the oldest, undoing each. `twins` are as the last row of each left them.
-fn walk_back(
+pub(crate) fn walk_back(
     tenant: &TenantId,
     rows: Vec<(DeviceId, HistoryRow)>,
     twins: Twins,
@@ -166,6 +166,7 @@ fn walk_back(
                 received_at,
                 device_time,
                 message: None,
+                requests: Vec::new(),
                 pushes: Vec::new(),
                 decisions: Vec::new(),
                 alarms: Vec::new(),

@@ -127,6 +127,7 @@ impl Columns for PgRow {
             },
             received_at: self.time("received_at")?,
             absences: self.try_get::<Json<Vec<Uuid>>, _>("absences")?.0,
+            requests: Vec::new(),
             alarms: Vec::new(),
         })
     }

@@ -7,6 +7,7 @@ use sqlx::{Connection, Row};
 use statecast_state::{Change, Document, Position, Push, Timestamp, Twin};
 
 use crate::batch::{Group, Letter};
+use crate::requests;
 use crate::rows::{Jsonb, signed, storable};
 use crate::told;
 
@@ -15,6 +16,22 @@ use crate::told;
 ///
 /// Returns only when the server has said that the transaction is committed: the answer is read to its end.
 pub(crate) async fn write(
+    connection: &mut PgConnection,
+    groups: &[Group<'_>],
+    letters: &[Letter<'_>],
+) -> Result<HashSet<Position>, sqlx::Error> {
+    if !requests::any(groups) {
+        return write_at_once(connection, groups, letters).await;
+    }
+    let mut transaction = connection.begin().await?;
+    let written = write_at_once(&mut transaction, groups, letters).await?;
+    requests::put(&mut transaction, groups, &written).await?;
+    transaction.commit().await?;
+    Ok(written)
+}
+
+/// All of it but requests, as one statement.
+async fn write_at_once(
     connection: &mut PgConnection,
     groups: &[Group<'_>],
     letters: &[Letter<'_>],

@@ -2,6 +2,7 @@
 
 mod first_message;
 mod desired;
+mod requests;
 mod credentials;
 mod presence;
 mod absence;

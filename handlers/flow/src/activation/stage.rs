@@ -134,6 +134,7 @@ impl<'a> Stage<'a> {
             received_at: report.received_at,
             device_time: believed.then_some(effective),
             message: report.message,
+            requests: draft.requests,
             pushes: draft.pushes,
             decisions: draft.decisions,
             alarms: draft.alarms,
@@ -158,6 +159,7 @@ impl<'a> Stage<'a> {
             register_unknown: shared.settings.register_unknown,
             presence: if self.twin.is_none() { shared.connections.presence(self.key) } else { None },
             started_at: shared.started_at,
+            requests_max: shared.settings.requests_max,
             rules: &shared.rules,
         };
         let mut failed = "";

@@ -1,11 +1,12 @@
 //! What a device should be, and its refusal.
 
 use serde_json::json;
+use statecast_state::request::track::{self, Bounds};
 use statecast_state::{Body, Document, Kind, Refusal, Report, patch};
 
 use super::{Context, Draft, Handler, check_version};
 
-/// Merges what someone wants the device to be.
+/// Merges what someone wants the device to be, and makes a request of it.
 pub(super) struct Desired;
 
 impl Handler for Desired {
@@ -14,11 +15,13 @@ impl Handler for Desired {
     }
 
     fn handle(&self, report: &Report, context: &Context<'_>, draft: &mut Draft) -> Result<(), Refusal> {
-        let Body::Desired { patch: change, if_version } = &report.body else { return Ok(()) };
+        let Body::Desired { patch: change, if_version, asked } = &report.body else { return Ok(()) };
         let twin = draft.existing(report)?;
         check_version(*if_version, twin)?;
         let inverse = patch::merge(&mut twin.desired, change);
         context.limits.check_twin(twin)?;
+        let bounds = Bounds { count_max: context.requests_max, bytes_max: context.limits.twin_bytes_max };
+        draft.requests = track::ask(twin, asked, change, report.received_at, bounds)?;
         draft.done(Kind::Desired, change, inverse);
         Ok(())
     }

@@ -4,6 +4,7 @@
 //!
 //! - [`reported`]: the device reported state
 //! - [`desired`]: what a device should be, and its refusal
+//! - [`requests`]: what becomes of what was asked of a device
 //! - [`presence`]: a connection opened or closed
 //! - [`registry`]: registration, tags, removal
 //! - [`absence`]: nothing came from the device for a time
@@ -11,6 +12,7 @@
 
 mod reported;
 mod desired;
+mod requests;
 mod presence;
 mod registry;
 mod absence;
@@ -20,6 +22,7 @@ use std::sync::Arc;
 
 use statecast_state::alarm::{Alarm, Event};
 use statecast_state::document::Limits;
+use statecast_state::request::Requested;
 use statecast_state::{
     Body, Decision, DeviceId, Document, Kind, Presence, Push, Refusal, Report, Timestamp, Twin,
 };
@@ -39,6 +42,8 @@ pub struct Context<'a> {
     pub presence: Option<Presence>,
     /// When the service started: absence counts from then at the earliest.
     pub started_at: Timestamp,
+    /// Requests of one device that may be open.
+    pub requests_max: usize,
     /// The rules of all tenants.
     pub rules: &'a Rules,
 }
@@ -65,6 +70,8 @@ pub struct Draft {
     pub inverse: Document,
     /// A property kept a newer value.
     pub stale: bool,
+    /// The requests for desired state that were made or changed.
+    pub requests: Vec<Arc<Requested>>,
     /// Who is to be told.
     pub pushes: Vec<Push>,
     /// Who is not, and why.
@@ -86,6 +93,7 @@ impl Draft {
             patch: Document::new(),
             inverse: Document::new(),
             stale: false,
+            requests: Vec::new(),
             pushes: Vec::new(),
             decisions: Vec::new(),
             alarms: Vec::new(),
@@ -118,9 +126,10 @@ pub trait Handler: Sync {
 /// The handlers that a report goes through, in order.
 pub fn of(body: &Body) -> &'static [&'static dyn Handler] {
     match body {
-        Body::State(_) => &[&reported::Reported, &rules::Fire],
+        Body::State(_) => &[&reported::Reported, &requests::Requests, &rules::Fire],
         Body::Desired { .. } => &[&desired::Desired, &rules::Fire],
-        Body::Rejected { .. } => &[&desired::Rejected],
+        Body::Rejected { .. } => &[&desired::Rejected, &requests::Requests],
+        Body::Received { .. } | Body::Overdue => &[&requests::Requests],
         Body::Presence(_) => &[&presence::Presence, &rules::Fire],
         Body::Absence => &[&absence::Absence],
         Body::Register { .. } | Body::Tags { .. } | Body::Remove => &[&registry::Registry, &rules::Fire],

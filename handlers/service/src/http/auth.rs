@@ -32,6 +32,8 @@ needs!(Read Write Devices Rules Operate Admin);
 pub(super) struct Caller<S: Needs> {
     /// Whose devices it sees.
     pub tenant: TenantId,
+    /// The name of its key; `dev` with `--dev`.
+    pub name: String,
     /// Which key it has; none with `--dev`.
     key: Option<Uuid>,
     scope: PhantomData<S>,
@@ -52,7 +54,8 @@ impl<S: Needs> FromRequestParts<Http> for Caller<S> {
 
     async fn from_request_parts(parts: &mut Parts, http: &Http) -> Result<Self, Problem> {
         if http.gate.dev {
-            return Ok(Self { tenant: TenantId::default(), key: None, scope: PhantomData });
+            let name = "dev".to_owned();
+            return Ok(Self { tenant: TenantId::default(), name, key: None, scope: PhantomData });
         }
         let secret = parts
             .headers
@@ -65,6 +68,6 @@ impl<S: Needs> FromRequestParts<Http> for Caller<S> {
         if !Scopes::named(&key.scopes).have(S::SCOPE) {
             return Err(Problem::forbidden(format!("the key hasn't the scope `{}`", S::SCOPE.name())));
         }
-        Ok(Self { tenant: key.tenant, key: Some(key.id), scope: PhantomData })
+        Ok(Self { tenant: key.tenant, name: key.name, key: Some(key.id), scope: PhantomData })
     }
 }

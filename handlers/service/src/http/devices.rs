@@ -13,6 +13,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::auth::{Caller, Devices, Read, Write};
 use super::extract::{Device, Json, Payload, Query, if_match};
 use super::problem::Problem;
+use super::requests::{Asking, REQUEST};
 use super::{Http, Page, page_after, page_size, position_header};
 use crate::access;
 
@@ -126,16 +127,23 @@ async fn report(
     answer(http.flow.submit(report).await.ok_or_else(Problem::stopping)??)
 }
 
-/// Sets what a device should be: a merge patch.
-#[utoipa::path(patch, path = "/v1/devices/{id}/desired", params(("id" = String, Path)), request_body = Object, responses((status = 200, body = Object), (status = 412, body = Problem)), tag = "devices")]
+/// Sets what a device should be: a merge patch. The header `Statecast-Request` names the request that was made of it:
+/// `/v1/requests/{id}` tells whether the device did it.
+#[utoipa::path(patch, path = "/v1/devices/{id}/desired", params(("id" = String, Path), Asking), request_body = Object, responses((status = 200, body = Object), (status = 409, body = Problem), (status = 412, body = Problem)), tag = "devices")]
 async fn set_desired(
     State(http): State<Http>,
-    Device { key, .. }: Device<Write>,
+    Device { key, by, .. }: Device<Write>,
+    Query(asking): Query<Asking>,
     headers: HeaderMap,
     Payload(body): Payload,
 ) -> Result<Response, Problem> {
     let patch = super::document(&body, http.flow.limits())?;
-    answer(submit(&http, &key, Body::Desired { patch, if_version: if_match(&headers)? }).await?)
+    let asked = asking.asked(by, None, now())?;
+    let request = HeaderValue::from_str(&asked.id.to_string());
+    let body = Body::Desired { patch, if_version: if_match(&headers)?, asked };
+    let mut response = answer(submit(&http, &key, body).await?)?;
+    response.headers_mut().extend(request.ok().map(|id| (REQUEST, id)));
+    Ok(response)
 }
 
 /// Changes the tags of a device: a merge patch.

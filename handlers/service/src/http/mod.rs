@@ -5,6 +5,7 @@
 //! - `credentials`, `policies`, `keys`: who is let in, and what they may do
 //! - `devices`, `history`, `search` with its `figures`, `complete`, `export` (also as `csv`), `live` with its `clock`,
 //!   `changes`: the devices, what they were, found, and as it happens
+//! - `requests`: what became of what devices should be
 //! - `queries`: queries under a name, with their counts
 //! - `rules`, `receivers` with their `receiver_form`, `deliveries`: who is to be told of what, and what became of it
 //! - `operations`: refused payloads, usage, health, metrics
@@ -29,6 +30,7 @@ mod gates;
 mod live;
 mod clock;
 mod changes;
+mod requests;
 mod queries;
 mod rules;
 mod receivers;
@@ -162,6 +164,7 @@ fn api() -> OpenApiRouter<Http> {
         .merge(complete::routes())
         .merge(export::routes())
         .merge(changes::routes())
+        .merge(requests::routes())
         .merge(queries::routes())
         .merge(rules::routes())
         .merge(receivers::routes())

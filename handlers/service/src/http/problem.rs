@@ -117,6 +117,7 @@ impl From<Refusal> for Problem {
             Refusal::Version { .. } => {
                 (StatusCode::PRECONDITION_FAILED, "version", "The twin has another version")
             }
+            Refusal::Requests(_) => (StatusCode::CONFLICT, "requests", "Too many requests are open"),
             Refusal::Poison(_) => {
                 (StatusCode::UNPROCESSABLE_ENTITY, "poison", "The database refuses the document")
             }

@@ -9,6 +9,7 @@ mod batches;
 mod cuts;
 mod ownership;
 mod reads;
+mod requests;
 mod outbox;
 mod mqtt;
 mod partitions;
