@@ -1,5 +1,6 @@
 //! Comparisons and ranges: numbers, versions and times, found in columns.
 
+use std::fmt::Debug;
 use std::io;
 
 use statecast_state::Timestamp;
@@ -61,24 +62,35 @@ fn numbers_within(
 ) -> tantivy::Result<Option<BitSet>> {
     let (from, to) = inclusive(limits);
     let mut docs = Vec::new();
-    let all = 0..reader.max_doc();
     for handle in columns(reader, name)? {
         match handle.open()? {
-            DynamicColumn::F64(column) => {
-                column.get_docids_for_value_range(from..=to, all.clone(), &mut docs)
-            }
+            DynamicColumn::F64(column) => within(&column, from, to, reader.max_doc(), &mut docs),
             DynamicColumn::I64(column) if column.min_value() >= -EXACT && column.max_value() <= EXACT => {
                 #[expect(clippy::cast_possible_truncation, reason = "it saturates, and beyond is no value")]
                 let (from, to) = (from.ceil() as i64, to.floor() as i64);
-                column.get_docids_for_value_range(from..=to, all.clone(), &mut docs);
+                within(&column, from, to, reader.max_doc(), &mut docs);
             }
             DynamicColumn::I64(_) | DynamicColumn::U64(_) => return Ok(None),
             _ => {}
         }
     }
     let mut found = BitSet::with_max_value(reader.max_doc());
-    docs.into_iter().for_each(|doc| found.insert(doc));
+    for doc in docs {
+        found.insert(doc);
+    }
     Ok(Some(found))
+}
+
+/// The documents of a column from one value to another. A column can't be asked for what is beyond its own.
+fn within<T>(column: &Column<T>, from: T, to: T, end: DocId, docs: &mut Vec<DocId>)
+where
+    T: PartialOrd + Copy + Debug + Send + Sync + 'static,
+{
+    let (min, max) = (column.min_value(), column.max_value());
+    let (from, to) = (if from < min { min } else { from }, if to > max { max } else { to });
+    if from <= to {
+        column.get_docids_for_value_range(from..=to, 0..end, docs);
+    }
 }
 
 /// Whole numbers up to here are doubles, too.
