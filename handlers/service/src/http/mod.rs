@@ -7,7 +7,7 @@
 //!   `changes`: the devices, what they were, found, and as it happens
 //! - `requests`: what became of what devices should be
 //! - `queries`: queries under a name, with their counts
-//! - `rules`, `receivers` with their `receiver_form`, `deliveries`: who is to be told of what, and what became of it
+//! - `rules`, `receivers` with their `receiver_form`, `deliveries`, `channels`: who is to be told of what, and what became of it
 //! - `operations`: refused payloads, usage, health, metrics
 //! - `console`: the pages for people
 //! - `mqtt`: MQTT over WebSocket
@@ -36,6 +36,7 @@ mod rules;
 mod receivers;
 mod receiver_form;
 mod deliveries;
+mod channels;
 mod operations;
 mod console;
 mod mqtt;
@@ -50,7 +51,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use serde::Serialize;
 use statecast_broker::Broker;
 use statecast_flow::Flow;
-use statecast_push::Reach;
+use statecast_push::{Reach, Statuses};
 use statecast_search::Search;
 use statecast_state::document::{self, Limits};
 use statecast_state::{Document, Position};
@@ -95,6 +96,8 @@ pub struct Http {
     pub gate: Arc<Gate>,
     /// Which addresses receivers may have.
     pub reach: Arc<Reach>,
+    /// How the channels stand.
+    pub push_statuses: Statuses,
     /// What takes much waits here, or is refused.
     pub gates: Gates,
     /// Live streams end when this is cancelled.
@@ -169,6 +172,7 @@ fn api() -> OpenApiRouter<Http> {
         .merge(rules::routes())
         .merge(receivers::routes())
         .merge(deliveries::routes())
+        .merge(channels::routes())
         .merge(operations::routes())
 }
 
