@@ -1,21 +1,14 @@
 // The console: a page over the public API, with nothing that another client couldn't do.
 
-import { api, events, json, make } from "./api.js";
+import { leaveAlarms, showAlarms } from "./alarms.js";
+import { ago, api, at, json, make, stream } from "./api.js";
 import { completeIn } from "./complete.js";
 import { figures, matches, meant } from "./results.js";
 import { save, showSaved } from "./saved.js";
 
-const at = (id) => document.getElementById(id);
 const shown = { query: "", sort: "", facets: "", stats: "", histograms: "", cursor: "", device: "", live: null };
 /** What makes a search, and stands in its address. */
 const asked = ["query", "sort", "facets", "stats", "histograms"];
-
-const ago = (time) => {
-  if (!time) return "never";
-  const seconds = Math.max(0, (Date.now() - Date.parse(time)) / 1000);
-  if (seconds < 90) return `${Math.round(seconds)} s ago`;
-  return seconds < 5400 ? `${Math.round(seconds / 60)} min ago` : `${Math.round(seconds / 3600)} h ago`;
-};
 
 function say(text, problem = false) {
   at("status").textContent = text;
@@ -94,7 +87,7 @@ async function follow() {
   const live = (shown.live = new AbortController());
   try {
     const params = new URLSearchParams({ q: shown.query || "*" });
-    for await (const { data } of events(`changes?${params}`, live.signal)) apply(data);
+    await stream(`changes?${params}`, live.signal, apply);
     say("the live stream ended; search again to go on");
   } catch (error) {
     if (error.name !== "AbortError") say(`live: ${error.message}`, true);
@@ -188,11 +181,15 @@ async function showList(name) {
 function route() {
   const [view, device] = location.hash.slice(1).split("/");
   const list = view in lists;
-  at("devices").hidden = list;
+  const alarms = view === "alarms";
+  at("devices").hidden = list || alarms;
+  at("alarms").hidden = !alarms;
   at("list").hidden = !list;
   for (const link of document.querySelectorAll("nav a")) {
     link.toggleAttribute("aria-current", link.hash === `#${view || "devices"}`);
   }
+  if (alarms) return showAlarms();
+  leaveAlarms();
   if (list) return showList(view);
   shown.device = device ? decodeURIComponent(device) : "";
   if (shown.device) showDevice();
@@ -234,6 +231,7 @@ at("key-form").addEventListener("submit", (event) => {
   event.preventDefault();
   sessionStorage.setItem("key", at("key").value);
   at("key-form").hidden = true;
+  route();
   search();
   showQueries();
 });

@@ -1,6 +1,6 @@
 // Saved queries: each a button with the number of devices that it finds, which follows the fleet.
 
-import { api, events, json, make } from "./api.js";
+import { api, json, make, post, stream } from "./api.js";
 
 let live;
 
@@ -30,20 +30,16 @@ export async function showSaved(place, search, say) {
     const { items } = await json("queries", { signal: live.signal });
     place.replaceChildren(...items.map((item) => button(item, search, remove)));
     if (!items.length) return;
-    for await (const { name, data } of events("queries/live", live.signal)) {
-      if (name !== "count") continue;
-      const saved = place.querySelector(`[data-query="${data.id}"] b`);
+    await stream("queries/live", live.signal, ({ id, count }) => {
+      const saved = place.querySelector(`[data-query="${id}"] b`);
+      if (saved) saved.textContent = count ?? "";
       // Somebody else saved one.
-      if (!saved) return again();
-      saved.textContent = data.count ?? "";
-    }
+      else again();
+    });
   } catch (error) {
     if (error.name !== "AbortError") say(`saved queries: ${error.message}`, true);
   }
 }
 
 /** Saves a query under a name. */
-export const save = (name, query) => {
-  const headers = { "content-type": "application/json" };
-  return api("queries", { method: "POST", headers, body: JSON.stringify({ name, query }) });
-};
+export const save = (name, query) => post("queries", { name, query });

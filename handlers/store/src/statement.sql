@@ -1,34 +1,34 @@
 -- One batch, up to what follows from its changes (told.sql). Every array is a column; those of one group have the
 -- same length.
 --
--- $22-$37 the twins, $38-$50 history, $51-$57 dead letters. A twin is written when it still has the version that the
+-- $23-$37 the twins, $38-$50 history, $51-$57 dead letters. A twin is written when it still has the version that the
 -- first change rests on; history follows the twin, which it names by the position of its last change. The answer is
 -- the positions of the twins that were written.
 WITH twin AS (
     SELECT * FROM unnest(
-        $22::text[], $23::text[], $24::bigint[], $25::bigint[], $26::bigint[], $27::jsonb[], $28::jsonb[], $29::jsonb[],
-        $30::jsonb[], $31::boolean[], $32::timestamptz[], $33::text[], $34::timestamptz[], $35::bigint[],
-        $36::bigint[], $37::jsonb[]
+        $23::text[], $24::text[], $25::bigint[], $26::bigint[], $27::bigint[], $28::jsonb[], $29::jsonb[], $30::jsonb[],
+        $31::jsonb[], $32::boolean[], $33::timestamptz[], $34::text[], $35::timestamptz[], $36::bigint[],
+        $37::bigint[]
     ) AS t (
         tenant, device, version_before, version, position, reported, desired, tags,
-        reported_at, online, presence_since, presence_reason, received_at, presence_epoch, presence_seq, absences
+        reported_at, online, presence_since, presence_reason, received_at, presence_epoch, presence_seq
     )
 ), updated AS (
     UPDATE devices d
     SET version = t.version, position = t.position, reported = t.reported, desired = t.desired, tags = t.tags,
         reported_at = t.reported_at, online = t.online, presence_since = t.presence_since,
         presence_reason = t.presence_reason, received_at = t.received_at, presence_epoch = t.presence_epoch,
-        presence_seq = t.presence_seq, absences = t.absences
+        presence_seq = t.presence_seq
     FROM twin t
     WHERE d.tenant = t.tenant AND d.device = t.device AND d.version = t.version_before
     RETURNING d.position
 ), inserted AS (
     INSERT INTO devices (
         tenant, device, version, position, reported, desired, tags,
-        reported_at, online, presence_since, presence_reason, received_at, presence_epoch, presence_seq, absences
+        reported_at, online, presence_since, presence_reason, received_at, presence_epoch, presence_seq
     )
     SELECT tenant, device, version, position, reported, desired, tags,
-        reported_at, online, presence_since, presence_reason, received_at, presence_epoch, presence_seq, absences
+        reported_at, online, presence_since, presence_reason, received_at, presence_epoch, presence_seq
     FROM twin WHERE version_before = 0
     ON CONFLICT DO NOTHING
     RETURNING position

@@ -67,6 +67,12 @@ impl Problem {
         Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "An API key is needed", detail)
     }
 
+    /// 401: a ticket that isn't ours, or no longer good.
+    pub fn ticket() -> Self {
+        let detail = "this ticket has expired, or was never ours: open the app";
+        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "An API key is needed", detail)
+    }
+
     /// 404: there is no such thing.
     pub fn not_found(what: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, "not-found", "There is no such thing", what)
@@ -122,6 +128,8 @@ impl From<Refusal> for Problem {
                 (StatusCode::UNPROCESSABLE_ENTITY, "poison", "The database refuses the document")
             }
             Refusal::Handler(_) => (StatusCode::INTERNAL_SERVER_ERROR, "handler", "A handler failed"),
+            Refusal::UnknownAlarm(_) => (StatusCode::NOT_FOUND, "not-found", "There is no such thing"),
+            Refusal::StaleAlarm(_) => (StatusCode::CONFLICT, "stale", "The alarm has changed"),
             Refusal::Contended => (StatusCode::CONFLICT, "contended", "The twin changed too often"),
         };
         Self::new(status, kind, title, detail)

@@ -9,7 +9,8 @@ use super::{
     RECEIVERS_MAX, REPEAT_COUNT_MAX, Rule, RuleForm, SPAN_MAX, SPAN_MIN, Span, TITLE_BYTES_MAX, TTL_S_MAX,
     Template,
 };
-use crate::alarm::Severity;
+use crate::alarm::{Severity, Terms};
+use crate::person::Audience;
 use crate::{Query, QueryError, Timestamp, Twin};
 
 /// Why a rule can't be used.
@@ -43,6 +44,9 @@ pub enum RuleError {
     /// What is over as soon as it happens can't last.
     #[error("{0} doesn't belong to a rule on change: its alarms are over as soon as they are raised")]
     Momentary(&'static str),
+    /// An audience isn't a query over people.
+    #[error("audience: {0}")]
+    Audience(QueryError),
     /// The steps of an escalation must come one after the other.
     #[error("escalation, number {0}: after must be longer than in the step before")]
     Order(usize),
@@ -114,6 +118,18 @@ impl CompiledRule {
         &self.query
     }
 
+    /// What it says about time. For a rule of absence, how long it takes is part of its condition.
+    pub(super) fn terms(&self) -> Terms<'_> {
+        let form = &self.rule.form;
+        Terms {
+            lasting: form.lasting.filter(|_| form.on != On::Absence),
+            cooldown: form.cooldown,
+            repeat: form.repeat,
+            repeat_max: form.repeat_max,
+            escalation: &form.escalation,
+        }
+    }
+
     /// Title and body in a language, by its tag or else by the part of it before the first `-`; as they were written
     /// for all where the rule doesn't have that language.
     pub fn texts(&self, language: &str) -> (&Template, &Template) {
@@ -170,7 +186,10 @@ fn audience(people: &[String], receivers: usize, audience: Option<&str>) -> Resu
     count("receivers", receivers, RECEIVERS_MAX)?;
     count("people", people.len(), RECEIVERS_MAX)?;
     people.iter().try_for_each(|person| length("the id of a person", person, 1, NAME_BYTES_MAX))?;
-    audience.into_iter().try_for_each(|query| length("audience", query, 1, QUERY_BYTES_MAX))
+    audience.into_iter().try_for_each(|query| {
+        length("audience", query, 1, QUERY_BYTES_MAX)?;
+        Audience::parse(query).map(drop).map_err(RuleError::Audience)
+    })
 }
 
 fn check_spans(form: &RuleForm) -> Result<(), RuleError> {
