@@ -129,6 +129,29 @@ impl Api {
         self.call(Method::POST, path, Some(body)).await?.with_context(|| format!("{path} doesn't exist"))
     }
 
+    /// Creates or replaces what has a name of ours, such as `/v1/people/ada`.
+    pub(crate) async fn put(&self, path: &str, body: &Value) -> anyhow::Result<()> {
+        let _: Option<Value> = self.call(Method::PUT, path, Some(body)).await?;
+        Ok(())
+    }
+
+    /// Acknowledges an alarm with the token that a push brought. False: there is a newer version of it, or none any
+    /// more.
+    pub(crate) async fn acknowledge(&self, alarm: &str, version: u64, token: &str) -> anyhow::Result<bool> {
+        let address = ServiceAddress { key: Some(token.to_owned()), ..self.address.clone() };
+        let holder = Self { client: self.client.clone(), address };
+        let path = format!("/v1/alarms/{alarm}/ack");
+        let (status, text) =
+            holder.call_once(Method::POST, &path, Some(&json!({ "version": version }))).await?;
+        match status {
+            StatusCode::CONFLICT | StatusCode::NOT_FOUND => Ok(false),
+            status if status.is_success() => Ok(true),
+            status => {
+                bail!("{path} was answered with {status}: {}", text.chars().take(300).collect::<String>())
+            }
+        }
+    }
+
     /// The rules or receivers that exist.
     pub(crate) async fn existing(&self, path: &str) -> anyhow::Result<Vec<Named>> {
         self.list(path).await

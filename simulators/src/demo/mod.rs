@@ -1,6 +1,7 @@
-//! `demo`: the whole of Statecast on one screen. It starts the service with data of its own, registers devices,
-//! a receiver and a few rules through the public interface, runs a fleet, and shows what happens. A bounded
-//! demo verifies its ledger at the end, and fails unless all worked: so it is a test too.
+//! `demo`: the whole of Statecast on one screen. It starts gateways, and the service with data of its own; registers
+//! devices, people with their phones, and a few rules through the public interface; runs a fleet, has the people
+//! acknowledge what they are told, and shows what happens. A bounded demo verifies its ledger at the end, and fails
+//! unless all worked: so it is a test too.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use crate::terminal::{say, stop_signals};
 use crate::verify;
 
 mod service;
+mod people;
 mod setup;
 mod show;
 
@@ -41,18 +43,26 @@ pub(crate) struct DemoArguments {
     seed: Option<u64>,
 }
 
-/// Runs the demo. True: the ledger is clean, a search found something and a push arrived.
+/// Runs the demo. True: the ledger is clean, a search found something, a push arrived and an alarm was acknowledged.
 pub(crate) async fn command(arguments: DemoArguments) -> anyhow::Result<bool> {
     let (stop, abandon) = stop_signals()?;
+    let files = arguments.data_dir.with_extension("gateways");
+    let receiving = CancellationToken::new();
+    let receiving_until = receiving.clone().drop_guard();
+    let gateways =
+        Gateways::start(Plan { directory: Some(files.clone()), ..Plan::local() }, receiving).await?;
     say("starting the service");
-    let starting = Service::start(&arguments.data_dir);
+    let settings = files.join("push.toml");
+    let starting = Service::start(&arguments.data_dir, &settings);
     let Some(service) = stop.run_until_cancelled(starting).await else {
         return Ok(false);
     };
     let service = service?;
-    let outcome = Box::pin(play(&arguments, &service, stop, abandon)).await;
+    let outcome = Box::pin(play(&arguments, &service, &gateways, stop, abandon)).await;
     say("stopping the service");
     let stopped = service.stop().await;
+    drop(receiving_until);
+    gateways.ended().await;
     let well = outcome?;
     stopped?;
     say(if well { "all is well" } else { "not all is well: see above" });
@@ -63,21 +73,19 @@ pub(crate) async fn command(arguments: DemoArguments) -> anyhow::Result<bool> {
 async fn play(
     arguments: &DemoArguments,
     service: &Service,
+    gateways: &Gateways,
     stop: CancellationToken,
     abandon: CancellationToken,
 ) -> anyhow::Result<bool> {
     let address = ServiceAddress { http: service.http_url(), key: None };
     let api = Api::new(address.clone())?;
-    let receiving = CancellationToken::new();
-    let receiving_until = receiving.clone().drop_guard();
-    let gateways = Gateways::start(Plan::local(), receiving).await?;
 
     say(&format!("registering {} devices", arguments.devices));
     let registering = fleet::register(&api, arguments.devices);
     let Some(tokens) = stop.run_until_cancelled(registering).await else { return Ok(false) };
     let tokens = tokens?;
-    setup::rules_and_receiver(&api, &gateways).await?;
-    show::where_to_look(service, &gateways);
+    let people = setup::everything(&api, gateways).await?;
+    show::where_to_look(service, gateways);
 
     let ledger = fresh_ledger(&arguments.data_dir).await?;
     let fleet = FleetArguments {
@@ -97,8 +105,18 @@ async fn play(
     let fleet = Fleet::start(fleet, tokens, stop.clone(), abandon).await?;
     let statistics = Arc::clone(&fleet.statistics);
     let length = (arguments.seconds > 0).then(|| Duration::from_secs(arguments.seconds));
-    let found = show::live(&api, &statistics, &gateways, length, &stop).await;
-    stop.cancel();
+    let shown = show::Shown { api: &api, statistics: &statistics, gateways, people: &people };
+    let (found, answered) = tokio::join!(
+        async {
+            let found = show::live(&shown, length, &stop).await;
+            stop.cancel();
+            found
+        },
+        people.live(&api, gateways, &stop),
+    );
+    if let Err(error) = &answered {
+        say(&format!("people couldn't answer: {error:#}"));
+    }
     say("stopping the fleet: it waits for what isn't acknowledged");
     let given_up = fleet.finish().await?;
     say(&statistics.snapshot().line());
@@ -110,12 +128,13 @@ async fn play(
     }
     say(&tally.line());
     say(&format!("redelivered {}", tally.redelivered));
-    let received = gateways.summary("webhook");
-    say(&received.line());
-    drop(receiving_until);
-    gateways.ended().await;
-    let pushed = received.accepted > 0;
-    Ok(tally.is_clean() && tally.acknowledged > 0 && given_up == 0 && found && pushed)
+    for (channel, received) in gateways.summaries().iter().filter(|(_, received)| received.total > 0) {
+        say(&format!("{channel}: {}", received.line()));
+    }
+    let pushed = gateways.summary("webhook").accepted > 0;
+    let answered = answered.is_ok() && people.acknowledged() > 0;
+    let proven = tally.is_clean() && tally.acknowledged > 0 && given_up == 0;
+    Ok(proven && found && pushed && answered)
 }
 
 /// The ledger of this demo, beside the data of the service; that of an earlier demo is removed.

@@ -35,8 +35,8 @@ pub(super) struct Service {
 }
 
 impl Service {
-    /// Starts `statecast serve --dev` with this data directory, and waits until it is ready.
-    pub(super) async fn start(data_dir: &Path) -> anyhow::Result<Self> {
+    /// Starts `statecast serve --dev` with this data directory and these settings, and waits until it is ready.
+    pub(super) async fn start(data_dir: &Path, settings: &Path) -> anyhow::Result<Self> {
         let program = std::env::current_exe().context("find the program")?.with_file_name("statecast");
         if let Some(parent) = data_dir.parent() {
             tokio::fs::create_dir_all(parent)
@@ -50,6 +50,8 @@ impl Service {
         let child = Command::new(&program)
             .args(["serve", "--dev", "--data-dir"])
             .arg(data_dir)
+            .arg("--config")
+            .arg(settings)
             .env("STATECAST__HTTP__LISTEN", http.to_string())
             .env("STATECAST__MQTT__LISTEN", mqtt.to_string())
             .stdin(Stdio::null())

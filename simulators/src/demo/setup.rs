@@ -1,8 +1,11 @@
-//! What the demo sets up through the public interface: a receiver and a few rules.
+//! What the demo sets up through the public interface: people, a receiver and a few rules.
+
+use std::sync::Arc;
 
 use anyhow::Context;
 use serde_json::json;
 
+use super::people::People;
 use crate::api::Api;
 use crate::gateways::Gateways;
 
@@ -22,8 +25,8 @@ const RULES: [[&str; 4]; 4] = [
     ],
 ];
 
-/// Creates the receiver and the rules anew; what an earlier demo left is removed first.
-pub(super) async fn rules_and_receiver(api: &Api, gateways: &Gateways) -> anyhow::Result<()> {
+/// Creates people, receivers and rules anew; what an earlier demo left is removed first.
+pub(super) async fn everything(api: &Api, gateways: &Gateways) -> anyhow::Result<Arc<People>> {
     for path in ["/v1/rules", "/v1/receivers"] {
         for old in api.existing(path).await?.iter().filter(|named| named.name.starts_with(OURS)) {
             api.delete(path, &old.id).await?;
@@ -34,6 +37,7 @@ pub(super) async fn rules_and_receiver(api: &Api, gateways: &Gateways) -> anyhow
     let created = api.create("/v1/receivers", &webhook).await?;
     let secret = created.secret.context("the service told no secret for the webhook")?;
     gateways.register("webhook", &json!({ "registration": hook["registration"], "secret": secret }))?;
+    let (people, ids) = People::set_up(api, gateways, OURS).await?;
     for [name, query, title, body] in RULES {
         let rule = json!({
             "name": format!("{OURS}{name}"),
@@ -42,8 +46,9 @@ pub(super) async fn rules_and_receiver(api: &Api, gateways: &Gateways) -> anyhow
             "title": title,
             "body": body,
             "receivers": [created.id],
+            "people": ids,
         });
         api.create("/v1/rules", &rule).await?;
     }
-    Ok(())
+    Ok(people)
 }
