@@ -63,7 +63,7 @@ async fn apply(shared: &Shared, key: &DeviceKey, mut known: Known, requests: Vec
     let mut waiting = requests;
     let mut lost = 0;
     loop {
-        let Staged { changes, dead_letters, fates, twin, remembered } =
+        let Staged { changes, dead_letters, fates, twin, left, remembered } =
             Stage::new(shared, key, &known).run(&waiting, lost >= LOST_MAX);
         let changed = changes.len();
         let verdict = if changes.is_empty() && dead_letters.is_empty() {
@@ -74,8 +74,10 @@ async fn apply(shared: &Shared, key: &DeviceKey, mut known: Known, requests: Vec
         match verdict {
             Verdict::Committed(committed) => {
                 deadlines::watch(&shared.timers, &committed);
+                shared.timers.follow(key, &committed);
                 answer(shared, waiting, fates, &committed);
                 known.twin = twin;
+                known.left = left;
                 for (id, received_at) in remembered {
                     known.recent.remember(id, received_at);
                 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use serde_json::Value;
+use statecast_state::alarm::Alarm;
 use statecast_state::{DeviceKey, Document, MessageId, Timestamp, Twin};
 
 /// How long an idempotency key is remembered at least, in microseconds.
@@ -21,6 +22,8 @@ pub const REMEMBERED_MAX: usize = 20_000;
 pub struct Known {
     /// The committed twin; none when there is no such device.
     pub twin: Option<Arc<Twin>>,
+    /// The alarms of a device that doesn't exist any more.
+    pub left: Vec<Alarm>,
     /// The idempotency keys of its last messages.
     pub recent: Recent,
 }
@@ -85,17 +88,18 @@ struct ByBytes;
 
 impl Weighter<DeviceKey, Known> for ByBytes {
     fn weight(&self, _: &DeviceKey, known: &Known) -> u64 {
+        let left = size_of_val(known.left.as_slice());
         let ids = known.recent.0.len() * size_of::<(MessageId, Timestamp)>();
-        (256 + ids + known.twin.as_ref().map_or(0, |twin| footprint(twin))) as u64
+        (256 + left + ids + known.twin.as_ref().map_or(0, |twin| footprint(twin))) as u64
     }
 }
 
 /// About how many bytes a twin takes in memory. Walks the documents instead of printing them.
 pub fn footprint(twin: &Twin) -> usize {
     let documents = [&twin.reported, &twin.reported_at.0, &twin.desired, &twin.tags];
-    let absences = size_of_val(twin.absences.as_slice()) + size_of_val(twin.alarms.as_slice());
+    let alarms = size_of_val(twin.alarms.as_slice());
     let requests: usize = twin.requests.iter().map(|one| 256 + document_footprint(&one.patch)).sum();
-    size_of::<Twin>() + absences + requests + documents.into_iter().map(document_footprint).sum::<usize>()
+    size_of::<Twin>() + alarms + requests + documents.into_iter().map(document_footprint).sum::<usize>()
 }
 
 /// The same of a document.

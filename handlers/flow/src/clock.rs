@@ -1,9 +1,9 @@
 //! What only time brings: devices that are absent, connections that nobody took up again, requests that nobody answered.
 //!
-//! *Cast*: one task sleeps until the earliest of the [`Timers`]; the [`Horizon`] sets those of absence
-//! ahead of time, and [`deadlines`] those of requests.
+//! *Cast*: one task sleeps until the earliest of the [`Timers`](crate::timers::Timers); the [`Horizon`] sets those of
+//! absence ahead of time, [`Dues`] those of alarms, [`deadlines`] those of requests.
 //! *Guarantee*: a timer that is due becomes a request in the mailbox of its device, like everything that writes a
-//! twin. After a restart the timers come from the twins, so that none is lost.
+//! twin. After a restart the timers come from the twins and the alarms, so that none is lost.
 //! *Bound*: `AT_ONCE_MAX` devices are looked at at a time; the next wait until those are done.
 //! *Outage*: the task waits for the database like everybody.
 
@@ -16,6 +16,7 @@ use tracing::warn;
 
 use crate::Flow;
 use crate::deadlines;
+use crate::dues::Dues;
 use crate::horizon::Horizon;
 use crate::request::{Answer, Applied, Ask, Request};
 use crate::timers::{Timer, Why};
@@ -36,7 +37,7 @@ impl Flow {
     /// Brings what only time brings, for as long as it is polled.
     pub async fn keep_time(&self) {
         let deadlines = deadlines::read(&self.store, &self.shared.timers);
-        tokio::join!(self.close_left_open(), self.watch(), deadlines);
+        tokio::join!(self.close_left_open(), self.watch(), self.review_rules(), deadlines);
     }
 
     /// Closes what a previous process left open: devices that it saw online and that have not come back within the
@@ -61,6 +62,7 @@ impl Flow {
 
     async fn watch(&self) {
         let shared = &self.shared;
+        let mut dues = Dues::new(now());
         let mut horizon = Horizon::new(shared.started_at);
         horizon.reset(shared.rules.absences(), now());
         loop {
@@ -69,8 +71,11 @@ impl Flow {
                 join_all(due.into_iter().filter_map(|timer| self.look(timer))).await;
             } else if horizon.read_at().is_some_and(|at| at <= now()) {
                 horizon.extend(&self.store, &shared.timers, now()).await;
+            } else if dues.read_at() <= now() {
+                dues.extend(&self.store, &shared.timers, now()).await;
             } else {
-                let wake = horizon.read_at().into_iter().chain(shared.timers.next_due()).min();
+                let others = horizon.read_at().into_iter().chain(shared.timers.next_due());
+                let wake = others.chain([dues.read_at()]).min();
                 tokio::select! {
                     () = sleep_until(wake) => {}
                     () = shared.timers.has_earlier() => {}
@@ -86,7 +91,7 @@ impl Flow {
     /// Has a device looked at; gives what to wait for.
     fn look(&self, timer: Timer) -> Option<Outcome> {
         match timer.why {
-            Why::Absence => Some(self.ask(timer.key, Body::Absence, now())),
+            Why::Absence | Why::Alarm => Some(self.ask(timer.key, Body::Due, now())),
             Why::Vacant => self.left(&timer.key),
             Why::Deadline => Some(self.ask(timer.key, Body::Overdue, now())),
         }
@@ -101,7 +106,7 @@ impl Flow {
     }
 
     /// Posts to the mailbox of a device.
-    fn ask(&self, key: DeviceKey, body: Body, now: Timestamp) -> Outcome {
+    pub(crate) fn ask(&self, key: DeviceKey, body: Body, now: Timestamp) -> Outcome {
         let (answer, outcome) = oneshot::channel();
         let report = Report { key: key.clone(), body, device_time: None, message: None, received_at: now };
         self.post(key, Request { ask: Ask::Report(report), answer: Answer::Caller(answer) });
@@ -109,7 +114,7 @@ impl Flow {
     }
 }
 
-fn now() -> Timestamp {
+pub(crate) fn now() -> Timestamp {
     SystemTime::now().into()
 }
 

@@ -77,7 +77,8 @@ impl Horizon {
     }
 }
 
-fn beginning() -> Due {
+/// Before everything.
+pub(crate) fn beginning() -> Due {
     Due { at: Timestamp::from_micros(i64::MIN), key: None }
 }
 

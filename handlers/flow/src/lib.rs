@@ -17,7 +17,8 @@
 //! - [`committer`]: batches, positions, verdicts
 //! - [`feed`]: what was committed, in order
 //! - [`metering`]: what each handler cost
-//! - [`timers`], `horizon`, `deadlines`, `clock`: what only time brings
+//! - [`timers`], `horizon`, `dues`, `deadlines`, `clock`: what only time brings
+//! - `review`: a rule that is new looks at the fleet as it is
 //!
 //! [`Flow`] puts them together, and stops them in order.
 
@@ -34,8 +35,10 @@ pub mod feed;
 pub mod metering;
 pub mod timers;
 mod horizon;
+mod dues;
 mod deadlines;
 mod clock;
+mod review;
 mod flow;
 
 pub use feed::{Feed, Read};

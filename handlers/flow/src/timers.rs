@@ -6,9 +6,11 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use parking_lot::Mutex;
-use statecast_state::{DeviceKey, Timestamp};
+use statecast_state::{Change, DeviceKey, Timestamp};
 use tokio::sync::Notify;
 
 /// One look at one device.
@@ -27,6 +29,8 @@ pub struct Timer {
 pub enum Why {
     /// A rule of absence may fire.
     Absence,
+    /// An alarm is due.
+    Alarm,
     /// Its connection was taken over, and perhaps nobody came.
     Vacant,
     /// The time of a request for desired state is up.
@@ -38,6 +42,8 @@ pub enum Why {
 pub struct Timers {
     heap: Mutex<BinaryHeap<Reverse<Timer>>>,
     earlier: Notify,
+    /// Up to when the alarms that are due are read from the database, in microseconds; see [`crate::dues`].
+    alarms_until: AtomicI64,
 }
 
 impl Timers {
@@ -49,6 +55,20 @@ impl Timers {
         if is_first {
             self.earlier.notify_one();
         }
+    }
+
+    /// Sets the timers of the alarms that these changes of a device leave, as far as they aren't read later anyway.
+    pub fn follow(&self, key: &DeviceKey, changes: &[Arc<Change>]) {
+        let until = Timestamp::from_micros(self.alarms_until.load(Ordering::Acquire));
+        let dues = changes.iter().flat_map(|change| &change.alarms).filter_map(|alarm| alarm.due_at);
+        if let Some(due) = dues.filter(|due| *due <= until).min() {
+            self.set(Timer { due, key: key.clone(), why: Why::Alarm });
+        }
+    }
+
+    /// From now on the alarms that are due up to then are read: who commits one after this sets its timer.
+    pub(crate) fn read_alarms_until(&self, until: Timestamp) {
+        self.alarms_until.store(until.as_micros(), Ordering::Release);
     }
 
     /// When the next one is due; none when there is none.

@@ -27,7 +27,9 @@ pub async fn run(store: Store, retention: Retention) {
 async fn round(store: &Store, retention: &Retention, now: Timestamp) -> Result<(), StoreError> {
     store.ensure_partitions(now).await?;
     if retention.history_days > 0 {
-        store.drop_before(now.plus_micros(-i64::from(retention.history_days) * DAY_US)).await?;
+        let oldest = now.plus_micros(-i64::from(retention.history_days) * DAY_US);
+        store.drop_before(oldest).await?;
+        store.trim_alarms(oldest).await?;
     }
     store.trim_dead_letters(retention.dead_letter_bytes_max).await?;
     let told_before = now.plus_micros(-i64::from(retention.delivery_days) * DAY_US);

@@ -40,7 +40,8 @@ impl Rulebook {
     pub async fn save_rule(&self, tenant: &TenantId, rule: &Rule) -> Result<(), StoreError> {
         let _turn = self.one_at_a_time.lock().await;
         self.store.put_rule(tenant, rule).await?;
-        self.refresh(tenant).await
+        self.refresh(tenant).await?;
+        self.review(tenant, rule.id).await
     }
 
     /// Removes a rule; false when there is none.
@@ -51,6 +52,9 @@ impl Rulebook {
         let _turn = self.one_at_a_time.lock().await;
         let removed = self.store.delete_rule(tenant, id).await?;
         self.refresh(tenant).await?;
+        if removed {
+            self.review(tenant, id).await?;
+        }
         Ok(removed)
     }
 
@@ -82,6 +86,14 @@ impl Rulebook {
     pub async fn reload(&self, tenant: &TenantId) -> Result<(), StoreError> {
         let _turn = self.one_at_a_time.lock().await;
         self.refresh(tenant).await
+    }
+
+    /// Has a rule looked at the fleet. That it has to was stored with it, should we die here; said again now, because
+    /// a review that was quicker than the refresh saw the rule as it was before.
+    async fn review(&self, tenant: &TenantId, rule: Uuid) -> Result<(), StoreError> {
+        self.store.request_review(tenant, rule).await?;
+        self.rules.review();
+        Ok(())
     }
 
     async fn refresh(&self, tenant: &TenantId) -> Result<(), StoreError> {

@@ -4,9 +4,12 @@
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use thiserror::Error;
+use uuid::Uuid;
 
+use crate::alarm::Stale;
 use crate::document::{self, Limits};
 use crate::request::Asked;
+use crate::rule::Wish;
 use crate::{DeviceKey, Document, Presence, Timestamp};
 
 /// Longest idempotency key (`_id`), in bytes.
@@ -142,8 +145,21 @@ pub enum Body {
     },
     /// A connection opened, or the last one closed.
     Presence(Presence),
-    /// It is time to look whether the device was absent too long for a rule.
-    Absence,
+    /// It is time to look at the alarms of the device.
+    Due,
+    /// A rule is new, has changed or is gone: what does it say of the device as it is?
+    Review(Uuid),
+    /// Somebody does something to an alarm of the device.
+    Alarm {
+        /// Which alarm.
+        id: Uuid,
+        /// What they ask.
+        wish: Wish,
+        /// Who they are.
+        by: String,
+        /// What they say about it.
+        note: String,
+    },
     /// Someone registers the device, with these tags as a merge patch.
     Register {
         /// The merge patch.
@@ -195,6 +211,12 @@ pub enum Refusal {
     /// A handler failed on it, more than once.
     #[error("the handler {0} failed on it")]
     Handler(&'static str),
+    /// The device has no such alarm.
+    #[error("no alarm {0}")]
+    UnknownAlarm(Uuid),
+    /// What somebody saw of an alarm is over.
+    #[error(transparent)]
+    StaleAlarm(#[from] Stale),
     /// Other writers were quicker too many times.
     #[error("the twin changed under it too often")]
     Contended,

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
-use uuid::Uuid;
 
 use crate::alarm::Alarm;
 use crate::request::Requested;
@@ -29,9 +28,6 @@ pub struct Twin {
     pub presence: Presence,
     /// When the last message of the device was received; none before the first.
     pub received_at: Option<Timestamp>,
-    /// The rules of absence that have fired since then: each fires once.
-    #[serde(skip)]
-    pub absences: Vec<Uuid>,
     /// The requests for desired state whose outcome is still to come, oldest first. Only known where a twin is to be
     /// changed; kept in a table of their own.
     #[serde(skip)]
@@ -53,16 +49,24 @@ impl Twin {
             reported_at: Stamps::default(),
             presence: Presence::default(),
             received_at: None,
-            absences: Vec::new(),
             requests: Vec::new(),
             alarms: Vec::new(),
         }
     }
 
-    /// A message of the device was received at this time: it is no longer absent.
+    /// A message of the device was received at this time.
     pub fn seen(&mut self, at: Timestamp) {
         self.received_at = self.received_at.max(Some(at));
-        self.absences = Vec::new();
+    }
+
+    /// These alarms of the device are now like this; the others stay.
+    pub fn keep(&mut self, alarms: &[Alarm]) {
+        for alarm in alarms {
+            match self.alarms.iter_mut().find(|known| known.id == alarm.id) {
+                Some(known) => known.clone_from(alarm),
+                None => self.alarms.push(alarm.clone()),
+            }
+        }
     }
 }
 

@@ -18,7 +18,9 @@
 //! - [`queries`]: queries under a name
 //! - [`requests`]: what somebody asked devices to be
 //! - [`silent`]: devices that will have been absent for as long as a rule says
-//! - [`rules`], [`receivers`], [`outbox`]: who is to be told what
+//! - [`rules`], [`reviews`]: rules, and those that have yet to look at the fleet
+//! - [`alarms`]: what people are to take note of
+//! - [`receivers`], [`outbox`]: who is to be told what
 //! - [`mqtt`]: what outlives an MQTT connection
 //! - [`credentials`], [`keys`], [`policies`]: who is let in, and what they may do
 //! - [`access_feed`]: word of every change of these
@@ -48,6 +50,8 @@ pub mod digest;
 pub mod silent;
 pub mod requests;
 pub mod rules;
+pub mod reviews;
+pub mod alarms;
 pub mod receivers;
 pub mod outbox;
 pub mod mqtt;
@@ -59,6 +63,7 @@ pub mod dead_letters;
 pub mod usage;
 
 pub use access_feed::AccessChange;
+pub use alarms::{AlarmFilter, AlarmRow};
 pub use batch::{Batch, DeadLetter, Outcome};
 pub use credentials::{Credentials, CredentialsChange, Hash, Holder};
 pub use digest::RangeDigest;

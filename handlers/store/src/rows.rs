@@ -9,7 +9,6 @@ use sqlx::{Encode, Postgres, Row, Type};
 use statecast_state::{
     DeviceId, DeviceKey, Document, Kind, Position, Presence, Stamps, TenantId, Timestamp, Twin,
 };
-use uuid::Uuid;
 
 use crate::StoreError;
 
@@ -126,7 +125,6 @@ impl Columns for PgRow {
                 seq: unsigned(self.try_get("presence_seq")?),
             },
             received_at: self.time("received_at")?,
-            absences: self.try_get::<Json<Vec<Uuid>>, _>("absences")?.0,
             requests: Vec::new(),
             alarms: Vec::new(),
         })

@@ -7,6 +7,7 @@ use statecast_state::TenantId;
 use statecast_state::rule::Rule;
 use uuid::Uuid;
 
+use crate::reviews;
 use crate::rows::{Columns, Jsonb};
 use crate::store::deadline;
 use crate::{Store, StoreError};
@@ -16,19 +17,26 @@ fn read(row: &PgRow) -> Result<Rule, StoreError> {
 }
 
 impl Store {
-    /// Creates a rule, or replaces the one with the same id.
+    /// Creates a rule, or replaces the one with the same id. It is to be reviewed.
     ///
     /// # Errors
     /// When the database can't be used; the same for all of this file.
     pub async fn put_rule(&self, tenant: &TenantId, rule: &Rule) -> Result<(), StoreError> {
-        let query = sqlx::query(
-            "INSERT INTO rules (tenant, id, rule) VALUES ($1, $2, $3)
-             ON CONFLICT (tenant, id) DO UPDATE SET rule = excluded.rule",
-        )
-        .bind(tenant.as_str())
-        .bind(rule.id)
-        .bind(Jsonb(rule));
-        deadline(query.execute(&self.pool)).await.map(drop)
+        deadline(Box::pin(async {
+            let mut transaction = self.pool.begin().await?;
+            sqlx::query(
+                "INSERT INTO rules (tenant, id, rule) VALUES ($1, $2, $3)
+                 ON CONFLICT (tenant, id) DO UPDATE SET rule = excluded.rule",
+            )
+            .bind(tenant.as_str())
+            .bind(rule.id)
+            .bind(Jsonb(rule))
+            .execute(&mut *transaction)
+            .await?;
+            reviews::request(&mut transaction, tenant, rule.id).await?;
+            transaction.commit().await
+        }))
+        .await
     }
 
     /// One rule.
@@ -53,10 +61,19 @@ impl Store {
         rows.iter().map(|row| Ok((row.tenant()?, read(row)?))).collect()
     }
 
-    /// Deletes a rule; answers whether there was one. Pushes that it caused stay.
+    /// Deletes a rule; answers whether there was one. Pushes that it caused stay; its alarms are to be cleared.
     pub async fn delete_rule(&self, tenant: &TenantId, id: Uuid) -> Result<bool, StoreError> {
-        let sql = "DELETE FROM rules WHERE tenant = $1 AND id = $2";
-        let query = sqlx::query(sql).bind(tenant.as_str()).bind(id);
-        Ok(deadline(query.execute(&self.pool)).await?.rows_affected() > 0)
+        deadline(Box::pin(async {
+            let mut transaction = self.pool.begin().await?;
+            let sql = "DELETE FROM rules WHERE tenant = $1 AND id = $2";
+            let deleted = sqlx::query(sql).bind(tenant.as_str()).bind(id).execute(&mut *transaction).await?;
+            let existed = deleted.rows_affected() > 0;
+            if existed {
+                reviews::request(&mut transaction, tenant, id).await?;
+            }
+            transaction.commit().await?;
+            Ok(existed)
+        }))
+        .await
     }
 }

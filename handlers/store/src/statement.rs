@@ -64,8 +64,7 @@ async fn write_at_once(
         .bind(column(&twins, |(_, twin)| twin.presence.reason.as_str()))
         .bind(column(&twins, |(_, twin)| twin.received_at.map(Timestamp::to_datetime)))
         .bind(column(&twins, |(_, twin)| signed(twin.presence.epoch)))
-        .bind(column(&twins, |(_, twin)| signed(twin.presence.seq)))
-        .bind(column(&twins, |(_, twin)| Jsonb(&twin.absences)));
+        .bind(column(&twins, |(_, twin)| signed(twin.presence.seq)));
     let query = query
         .bind(column(&changes, |(_, change)| change.key.tenant.as_str()))
         .bind(column(&changes, |(_, change)| change.key.device.as_str()))

@@ -122,7 +122,7 @@ impl Store {
         rows_max: usize,
     ) -> Result<Vec<(DeviceKey, Twin)>, StoreError> {
         let sql = "SELECT tenant, device, version, reported, desired, tags, online, presence_since, presence_reason,
-                          presence_epoch, presence_seq, absences,
+                          presence_epoch, presence_seq,
                           received_at, '{}'::jsonb AS reported_at
                    FROM devices WHERE (tenant, device) > ($1, $2) ORDER BY tenant, device LIMIT $3";
         let query = sqlx::query(sql)

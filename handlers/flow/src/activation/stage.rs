@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use metrics::counter;
+use statecast_state::alarm::Alarm;
 use statecast_state::{Change, DeviceKey, MessageId, Position, Refusal, Report, Timestamp, Twin};
 use statecast_store::DeadLetter;
 use tracing::error;
@@ -27,6 +28,8 @@ pub(super) struct Staged {
     pub(super) fates: Vec<Fate>,
     /// The twin once they are committed.
     pub(super) twin: Option<Arc<Twin>>,
+    /// The alarms of a device that doesn't exist any more.
+    pub(super) left: Vec<Alarm>,
     /// The idempotency keys of the changes.
     pub(super) remembered: Vec<(MessageId, Timestamp)>,
 }
@@ -58,6 +61,7 @@ pub(super) struct Stage<'a> {
     /// The keys of the messages before these.
     recent: &'a Recent,
     twin: Option<Arc<Twin>>,
+    left: Vec<Alarm>,
     remembered: Vec<(MessageId, Timestamp)>,
     changes: Vec<Change>,
     dead_letters: Vec<DeadLetter>,
@@ -71,6 +75,7 @@ impl<'a> Stage<'a> {
             key,
             recent: &known.recent,
             twin: known.twin.clone(),
+            left: known.left.clone(),
             remembered: Vec::new(),
             changes: Vec::new(),
             dead_letters: Vec::new(),
@@ -94,8 +99,8 @@ impl<'a> Stage<'a> {
             fates.push(fate);
         }
         self.shared.meter.add(&self.key.tenant, &self.counted);
-        let Self { changes, dead_letters, twin, remembered, .. } = self;
-        Staged { changes, dead_letters, fates, twin, remembered }
+        let Self { changes, dead_letters, twin, left, remembered, .. } = self;
+        Staged { changes, dead_letters, fates, twin, left, remembered }
     }
 
     fn request(&mut self, ask: &Ask) -> Result<Fate, Refusal> {
@@ -120,6 +125,11 @@ impl<'a> Stage<'a> {
             twin.version = version + 1;
             Arc::new(twin)
         });
+        if let (Some(before), None) = (&draft.before, &after) {
+            let mut last = Twin::clone(before);
+            last.keep(&draft.alarms);
+            self.left = last.alarms;
+        }
         let (effective, believed) = handlers::effective_time(report);
         self.changes.push(Change {
             key: self.key.clone(),
@@ -161,6 +171,7 @@ impl<'a> Stage<'a> {
             started_at: shared.started_at,
             requests_max: shared.settings.requests_max,
             rules: &shared.rules,
+            left: &self.left.clone(),
         };
         let mut failed = "";
         for _ in 0..TRIES {

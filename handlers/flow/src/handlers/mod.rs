@@ -7,15 +7,15 @@
 //! - [`requests`]: what becomes of what was asked of a device
 //! - [`presence`]: a connection opened or closed
 //! - [`registry`]: registration, tags, removal
-//! - [`absence`]: nothing came from the device for a time
-//! - [`rules`]: last: who is to be told of what the others changed
+//! - [`alarms`]: what time, a person or a changed rule does to alarms
+//! - [`rules`]: last: what the changes of the others do to alarms, and who is told
 
 mod reported;
 mod desired;
 mod requests;
 mod presence;
 mod registry;
-mod absence;
+mod alarms;
 mod rules;
 
 use std::sync::Arc;
@@ -23,6 +23,7 @@ use std::sync::Arc;
 use statecast_state::alarm::{Alarm, Event};
 use statecast_state::document::Limits;
 use statecast_state::request::Requested;
+use statecast_state::rule::{Fired, Moment};
 use statecast_state::{
     Body, Decision, DeviceId, Document, Kind, Presence, Push, Refusal, Report, Timestamp, Twin,
 };
@@ -46,13 +47,20 @@ pub struct Context<'a> {
     pub requests_max: usize,
     /// The rules of all tenants.
     pub rules: &'a Rules,
+    /// The alarms that a device had when it was removed: they go on when it comes again.
+    pub left: &'a [Alarm],
 }
 
 impl Context<'_> {
     /// The twin of a device that becomes known now.
     fn newborn(&self, device: &DeviceId) -> Twin {
         let presence = self.presence.clone().unwrap_or_default();
-        Twin { presence, ..Twin::new(device.clone()) }
+        Twin { presence, alarms: self.left.to_vec(), ..Twin::new(device.clone()) }
+    }
+
+    /// When rules are looked at.
+    fn moment(&self, report: &Report) -> Moment {
+        Moment { now: report.received_at, started_at: self.started_at }
     }
 }
 
@@ -107,6 +115,25 @@ impl Draft {
         self.inverse = inverse;
     }
 
+    /// Gives the twin the version that it will have.
+    fn number(&mut self) {
+        let version = self.before.as_ref().map_or(0, |twin| twin.version);
+        if let Some(twin) = &mut self.twin {
+            twin.version = version + 1;
+        }
+    }
+
+    /// Takes in what became of alarms.
+    fn fire(&mut self, fired: Fired) {
+        if let Some(twin) = &mut self.twin {
+            twin.keep(&fired.alarms);
+        }
+        self.alarms.extend(fired.alarms);
+        self.events.extend(fired.events);
+        self.pushes.extend(fired.told.pushes);
+        self.decisions.extend(fired.told.decisions);
+    }
+
     fn existing(&mut self, report: &Report) -> Result<&mut Twin, Refusal> {
         self.twin.as_mut().ok_or_else(|| Refusal::UnknownDevice(report.key.device.to_string()))
     }
@@ -128,10 +155,10 @@ pub fn of(body: &Body) -> &'static [&'static dyn Handler] {
     match body {
         Body::State(_) => &[&reported::Reported, &requests::Requests, &rules::Fire],
         Body::Desired { .. } => &[&desired::Desired, &rules::Fire],
-        Body::Rejected { .. } => &[&desired::Rejected, &requests::Requests],
+        Body::Rejected { .. } => &[&desired::Rejected, &requests::Requests, &rules::Fire],
         Body::Received { .. } | Body::Overdue => &[&requests::Requests],
         Body::Presence(_) => &[&presence::Presence, &rules::Fire],
-        Body::Absence => &[&absence::Absence],
+        Body::Due | Body::Review(_) | Body::Alarm { .. } => &[&alarms::Alarms],
         Body::Register { .. } | Body::Tags { .. } | Body::Remove => &[&registry::Registry, &rules::Fire],
     }
 }

@@ -8,7 +8,7 @@ use statecast_state::rule::RuleSet;
 use statecast_state::{Refusal, Report, TenantId};
 use tokio::sync::Notify;
 
-use super::{Context, Draft, Handler, absence};
+use super::{Context, Draft, Handler};
 
 /// The rules of all tenants: read by every change, replaced as a whole when one is edited. Cheap to clone.
 #[derive(Clone, Default)]
@@ -19,6 +19,8 @@ struct Inner {
     rules: RwLock<HashMap<TenantId, Arc<RuleSet>>>,
     /// Told when rules of absence may have changed.
     absence: Notify,
+    /// Told when rules wait for a review.
+    review: Notify,
 }
 
 impl Rules {
@@ -33,8 +35,19 @@ impl Rules {
     }
 
     /// The rules of a tenant, as they are now.
-    pub fn of(&self, tenant: &TenantId) -> Option<Arc<RuleSet>> {
-        self.0.rules.read().get(tenant).cloned()
+    pub fn of(&self, tenant: &TenantId) -> Arc<RuleSet> {
+        let known = self.0.rules.read().get(tenant).cloned();
+        known.unwrap_or_else(|| Arc::new(RuleSet::new(tenant.clone(), Vec::new(), &[])))
+    }
+
+    /// Tells that rules wait for a review: what is stored of them and what is here are the same.
+    pub fn review(&self) {
+        self.0.review.notify_one();
+    }
+
+    /// Returns when rules wait for a review, or have since it last returned.
+    pub(crate) async fn wait_for_review(&self) {
+        self.0.review.notified().await;
     }
 
     /// The lengths of absence that rules of each tenant are about, in microseconds.
@@ -52,7 +65,7 @@ impl Rules {
     }
 }
 
-/// Fires the rules of the tenant whose query the twin enters or leaves.
+/// Works out what the change does to the alarms of the device.
 pub(super) struct Fire;
 
 impl Handler for Fire {
@@ -61,11 +74,11 @@ impl Handler for Fire {
     }
 
     fn handle(&self, report: &Report, context: &Context<'_>, draft: &mut Draft) -> Result<(), Refusal> {
-        let Some(rules) = context.rules.of(&report.key.tenant) else { return Ok(()) };
         if draft.kind.is_some() {
-            draft.pushes = rules.fire(draft.before.as_deref(), draft.twin.as_ref(), report.received_at);
-            // What changed may have made the device one that a rule of absence is about.
-            absence::fire(report, context, draft);
+            draft.number();
+            let rules = context.rules.of(&report.key.tenant);
+            let fired = rules.fire(draft.before.as_deref(), draft.twin.as_ref(), context.moment(report));
+            draft.fire(fired);
         }
         Ok(())
     }

@@ -8,6 +8,7 @@
 //! - `requests`: what became of what devices should be
 //! - `queries`: queries under a name, with their counts
 //! - `rules`, `receivers` with their `receiver_form`, `deliveries`: who is to be told of what, and what became of it
+//! - `alarms`: what people are to take note of, and their answer
 //! - `operations`: refused payloads, usage, health, metrics
 //! - `console`: the pages for people
 //! - `mqtt`: MQTT over WebSocket
@@ -36,6 +37,7 @@ mod rules;
 mod receivers;
 mod receiver_form;
 mod deliveries;
+mod alarms;
 mod operations;
 mod console;
 mod mqtt;
@@ -169,6 +171,7 @@ fn api() -> OpenApiRouter<Http> {
         .merge(rules::routes())
         .merge(receivers::routes())
         .merge(deliveries::routes())
+        .merge(alarms::routes())
         .merge(operations::routes())
 }
 

@@ -122,6 +122,8 @@ impl From<Refusal> for Problem {
                 (StatusCode::UNPROCESSABLE_ENTITY, "poison", "The database refuses the document")
             }
             Refusal::Handler(_) => (StatusCode::INTERNAL_SERVER_ERROR, "handler", "A handler failed"),
+            Refusal::UnknownAlarm(_) => (StatusCode::NOT_FOUND, "not-found", "There is no such thing"),
+            Refusal::StaleAlarm(_) => (StatusCode::CONFLICT, "stale", "The alarm has changed"),
             Refusal::Contended => (StatusCode::CONFLICT, "contended", "The twin changed too often"),
         };
         Self::new(status, kind, title, detail)

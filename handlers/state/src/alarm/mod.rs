@@ -5,15 +5,20 @@
 //!
 //! - [`severity`]: how bad it is
 //! - [`event`]: what happened to it
+//! - [`machine`]: what may happen to it, and when time alone changes it
 
 pub mod severity;
 pub mod event;
+pub mod machine;
+#[cfg(test)]
+mod laws;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use uuid::{Builder, Uuid};
 
 pub use event::{Event, What};
+pub use machine::{Actor, Sink, Stale, Terms};
 pub use severity::Severity;
 
 use crate::{DeviceKey, Timestamp};

@@ -9,7 +9,7 @@ use super::{
     RECEIVERS_MAX, REPEAT_COUNT_MAX, Rule, RuleForm, SPAN_MAX, SPAN_MIN, Span, TITLE_BYTES_MAX, TTL_S_MAX,
     Template,
 };
-use crate::alarm::Severity;
+use crate::alarm::{Severity, Terms};
 use crate::{Query, QueryError, Timestamp, Twin};
 
 /// Why a rule can't be used.
@@ -112,6 +112,18 @@ impl CompiledRule {
     /// Its query.
     pub fn query(&self) -> &Query {
         &self.query
+    }
+
+    /// What it says about time. For a rule of absence, how long it takes is part of its condition.
+    pub(super) fn terms(&self) -> Terms<'_> {
+        let form = &self.rule.form;
+        Terms {
+            lasting: form.lasting.filter(|_| form.on != On::Absence),
+            cooldown: form.cooldown,
+            repeat: form.repeat,
+            repeat_max: form.repeat_max,
+            escalation: &form.escalation,
+        }
     }
 
     /// Title and body in a language, by its tag or else by the part of it before the first `-`; as they were written

@@ -1,280 +1,317 @@
-//! Which rules a change of a twin fires, and the pushes that follow.
+//! What a change of a twin, time, or a person does to the alarms of a device.
 
-use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
-use uuid::{Builder, Uuid};
+use std::collections::BTreeSet;
 
-use super::{CompiledRule, On, Receiver, Span};
-use crate::document::size_of;
-use crate::query::Percolator;
-use crate::{Position, Push, PushKind, TenantId, Timestamp, Twin};
+use uuid::Uuid;
 
-/// A larger `reported` is left out of a push, so that a push stays below 20 kB. In bytes of JSON.
-pub const REPORTED_BYTES_MAX: usize = 10 * 1_024;
-/// Longest title of a push, in characters.
-const TITLE_CHARS_MAX: usize = 256;
-/// Longest text of a push, in characters.
-const BODY_CHARS_MAX: usize = 1_024;
+use super::work::Work;
+use super::{RuleSet, Told};
+use crate::alarm::{Actor, Alarm, Event};
+use crate::{Refusal, Timestamp, Twin};
 
-/// The rules and receivers of one tenant. Made anew when one of them changes.
-#[derive(Debug, Clone, Default)]
-pub struct RuleSet {
-    pub(super) tenant: TenantId,
-    /// The enabled receivers.
-    pub(super) receivers: Vec<Uuid>,
-    /// The enabled ones, with who is told by each.
-    pub(super) rules: Vec<(CompiledRule, Vec<Uuid>)>,
-    /// Their queries, in the same order.
-    queries: Percolator,
-    /// The shortest `for` of those on absence, in microseconds; none without one.
-    pub(super) absence_us_min: Option<i64>,
+/// The alarms that changed, what happened to them, and who is told.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Fired {
+    /// As they are now.
+    pub alarms: Vec<Alarm>,
+    /// What happened that people can see, in order.
+    pub events: Vec<Event>,
+    /// Who is told, and who isn't.
+    pub told: Told,
+}
+
+/// A moment at which rules are looked at.
+#[derive(Debug, Clone, Copy)]
+pub struct Moment {
+    /// Now: when the message was received, so that the same again has the same outcome.
+    pub now: Timestamp,
+    /// When the service started: absence counts from then at the earliest.
+    pub started_at: Timestamp,
+}
+
+/// What somebody asks of an alarm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wish {
+    /// To have taken note of what they saw at this version.
+    Acknowledge(u64),
+    /// That nobody is told until then; of what they saw at this version, if they say which.
+    Shelve(Timestamp, Option<u64>),
+    /// That people are told again.
+    Unshelve,
 }
 
 impl RuleSet {
-    /// Puts a set together. What isn't enabled is left out, and so is a receiver that doesn't exist.
-    pub fn new(tenant: TenantId, rules: Vec<CompiledRule>, receivers: &[Receiver]) -> Self {
-        let told = |rule: &CompiledRule| -> Vec<Uuid> {
-            let named = &rule.rule().form.receivers;
-            receivers
-                .iter()
-                .filter(|receiver| receiver.enabled && (named.is_empty() || named.contains(&receiver.id)))
-                .map(|receiver| receiver.id)
-                .collect()
-        };
-        let rules: Vec<(CompiledRule, Vec<Uuid>)> = rules
-            .into_iter()
-            .filter(|rule| rule.rule().form.enabled)
-            .map(|rule| {
-                let receivers = told(&rule);
-                (rule, receivers)
-            })
-            .filter(|(_, receivers)| !receivers.is_empty())
-            .collect();
-        let queries = Percolator::new(rules.iter().map(|(rule, _)| &rule.query));
-        let spans = rules.iter().filter_map(|(rule, _)| rule.rule().form.lasting);
-        let absence_us_min = spans.map(Span::as_micros).min();
-        let receivers = receivers.iter().filter(|one| one.enabled).map(|one| one.id).collect();
-        Self { tenant, receivers, rules, queries, absence_us_min }
-    }
-
-    /// Whether no change can cause a push.
-    pub fn is_empty(&self) -> bool {
-        self.rules.is_empty()
-    }
-
-    /// The pushes that a change causes: one for each rule that fires and each of its receivers. `before` is none
-    /// for a twin that was created, `after` for one that was removed. Their position is 0 until the change has
-    /// one.
-    ///
-    /// `now` is when the message was received: a change that is tried again is given the same, and so causes
-    /// pushes with the same ids.
-    pub fn fire(&self, before: Option<&Twin>, after: Option<&Twin>, now: Timestamp) -> Vec<Push> {
-        let Some(twin) = after.or(before) else { return Vec::new() };
-        let version = if after.is_some() { twin.version } else { twin.version + 1 };
-        let mut pushes = Vec::new();
-        for number in self.queries.affected(before, after) {
-            let (rule, receivers) = &self.rules[number as usize];
-            let matches = |twin: Option<&Twin>| twin.is_some_and(|twin| rule.query.matches(twin, now));
-            let fires = match rule.rule.form.on {
-                On::Enter => matches(after) && !matches(before),
-                On::Leave => !matches(after) && matches(before),
-                On::Change | On::Absence => false,
-            };
-            if fires {
-                let payload = payload(rule, twin, after.is_some(), version, now);
-                pushes.extend(self.push_each(rule, receivers, twin, version, &payload, now));
-            }
+    /// What a change does: `before` is none for a twin that was created, `after` for one that was removed.
+    pub fn fire(&self, before: Option<&Twin>, after: Option<&Twin>, at: Moment) -> Fired {
+        let Some(twin) = after.or(before) else { return Fired::default() };
+        let affected = self.queries.affected(before, after);
+        let mut places: BTreeSet<usize> =
+            affected.into_iter().map(|query| self.owners[query as usize]).collect();
+        if !self.on_change.is_empty() && before.map(|twin| &twin.reported) != after.map(|twin| &twin.reported)
+        {
+            places.extend(&self.on_change);
         }
-        pushes
+        if before.and_then(|twin| twin.received_at) != twin.received_at || self.may_be_absent(twin, at) {
+            self.with_absence(twin, at, &mut places);
+        }
+        let mut work = Work::new(self, twin, at);
+        for place in places {
+            work.look(&self.rules[place], before, after);
+        }
+        match after {
+            Some(_) => work.overdue(),
+            None => work.clear(twin.alarms.iter().map(|alarm| alarm.rule)),
+        }
+        work.fired
     }
 
-    /// One push for each receiver.
-    pub(super) fn push_each(
+    /// What time does.
+    pub fn due(&self, twin: &Twin, at: Moment) -> Fired {
+        let mut places = BTreeSet::new();
+        self.with_absence(twin, at, &mut places);
+        let mut work = Work::new(self, twin, at);
+        for place in places {
+            work.look(&self.rules[place], Some(twin), Some(twin));
+        }
+        work.overdue();
+        work.fired
+    }
+
+    /// What a rule does that is new, has changed or is gone.
+    pub fn review(&self, twin: &Twin, rule: Uuid, at: Moment) -> Fired {
+        let mut work = Work::new(self, twin, at);
+        work.review(rule);
+        work.fired
+    }
+
+    /// What a person does to an alarm.
+    ///
+    /// # Errors
+    /// `Refusal::UnknownAlarm`, and `Refusal::StaleAlarm` when what they saw is over.
+    pub fn wish(
         &self,
-        rule: &CompiledRule,
-        receivers: &[Uuid],
         twin: &Twin,
-        version: u64,
-        payload: &Value,
-        now: Timestamp,
-    ) -> impl Iterator<Item = Push> {
-        receivers.iter().map(move |receiver| Push {
-            id: push_id(&self.tenant, rule.rule.id, *receiver, twin, version, now),
-            rule: rule.rule.id,
-            receiver: *receiver,
-            device: twin.device.clone(),
-            position: Position(0),
-            payload: payload.clone(),
-            created_at: now,
-            deadline: now.plus_micros(i64::from(rule.rule.form.ttl_s) * 1_000_000),
-            due_at: now,
-            kind: PushKind::Alarm,
-            alarm: None,
-            alarm_version: 0,
-            step: 0,
-            person: None,
-            severity: rule.rule.form.severity,
-            urgent: false,
-        })
+        alarm: Uuid,
+        wish: Wish,
+        actor: Actor<'_>,
+        at: Moment,
+    ) -> Result<Fired, Refusal> {
+        let known = twin.alarms.iter().find(|one| one.id == alarm && one.version > 0);
+        let known = known.ok_or(Refusal::UnknownAlarm(alarm))?;
+        let mut work = Work::new(self, twin, at);
+        work.turn(known.rule, |alarm, terms, sink| {
+            match wish {
+                Wish::Acknowledge(version) => alarm.acknowledge(version, actor, terms, at.now, sink)?,
+                Wish::Shelve(until, version) => {
+                    version.map_or(Ok(()), |version| alarm.check(version))?;
+                    alarm.shelve(until, actor, terms, at.now, sink);
+                }
+                Wish::Unshelve => alarm.unshelve(actor, terms, at.now, sink),
+            }
+            Ok(())
+        })?;
+        Ok(work.fired)
     }
-}
-
-/// What is sent. `reported` is null for a device that was removed, or when it is too large; then
-/// `reported_left_out` is there, and true.
-pub(super) fn payload(rule: &CompiledRule, twin: &Twin, exists: bool, version: u64, now: Timestamp) -> Value {
-    let fits = size_of(&twin.reported) <= REPORTED_BYTES_MAX;
-    let reported = if exists && fits { Value::Object(twin.reported.clone()) } else { Value::Null };
-    let mut payload = json!({
-        "type": format!("rule.{}", rule.rule.form.on.as_str()),
-        "rule": { "id": rule.rule.id, "name": rule.rule.form.name },
-        "device": twin.device,
-        "title": rule.title.render(twin, TITLE_CHARS_MAX),
-        "body": rule.body.render(twin, BODY_CHARS_MAX),
-        "at": now,
-        "reported": reported,
-        "version": version,
-    });
-    if exists && !fits {
-        payload["reported_left_out"] = Value::Bool(true);
-    }
-    payload
-}
-
-/// The same for the same change, however often it is tried. The time is part of it because a device that is
-/// removed and registered again begins at version 1 again.
-fn push_id(tenant: &TenantId, rule: Uuid, receiver: Uuid, twin: &Twin, version: u64, now: Timestamp) -> Uuid {
-    let mut hash = Sha256::new();
-    hash.update(b"statecast push 1\0");
-    // Neither name can hold a zero byte, and everything else has a fixed length: no two inputs are the same.
-    hash.update(tenant.as_str());
-    hash.update([0]);
-    hash.update(twin.device.as_str());
-    hash.update([0]);
-    hash.update(rule.as_bytes());
-    hash.update(receiver.as_bytes());
-    hash.update(version.to_be_bytes());
-    hash.update(now.as_micros().to_be_bytes());
-    let mut bytes = [0; 16];
-    bytes.copy_from_slice(&hash.finalize()[..16]);
-    Builder::from_custom_bytes(bytes).into_uuid()
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::needless_pass_by_value)]
     use super::*;
-    use crate::DeviceId;
-    use crate::rule::{ReceiverKind, RuleForm};
-    use std::collections::HashSet;
+    use crate::alarm::{Severity, What};
+    use crate::rule::{CompiledRule, Receiver, ReceiverKind, RuleForm};
+    use crate::{DeviceId, TenantId};
+    use serde_json::{Value, json};
 
-    fn receiver(id: u128, enabled: bool) -> Receiver {
-        let (id, name) = (Uuid::from_u128(id), id.to_string());
-        Receiver { id, name, kind: ReceiverKind::Live, enabled, disabled_reason: None }
-    }
+    const ADA: Actor<'_> = Actor { by: "ada", note: "" };
 
-    fn rule(id: u128, changes: Value) -> CompiledRule {
-        let mut form =
-            json!({"name":"low","query":"battery:<20","title":"{device} is low","body":"{battery} %"});
-        form.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
-        let form: RuleForm = serde_json::from_value(form).unwrap();
-        CompiledRule::new(form.into_rule(Uuid::from_u128(id))).unwrap()
-    }
-
-    fn set(rules: Vec<CompiledRule>) -> RuleSet {
-        RuleSet::new(TenantId::default(), rules, &[receiver(1, true), receiver(2, true), receiver(3, false)])
-    }
-
-    fn twin(version: u64, reported: Value) -> Twin {
-        let reported = serde_json::from_value(reported).unwrap();
-        Twin { version, reported, ..Twin::new(DeviceId::parse("pump").unwrap()) }
-    }
-
-    fn now() -> Timestamp {
-        Timestamp::from_micros(1_000_000)
-    }
-
-    #[test]
-    fn a_rule_fires_when_the_twin_crosses_its_query() {
-        let (low, high) = (twin(2, json!({"battery":19})), twin(3, json!({"battery":20})));
-        let fired = |on: &str, before: Option<&Twin>, after: Option<&Twin>| {
-            set(vec![rule(1, json!({"on":on}))]).fire(before, after, now()).len()
+    fn set(rules: &[Value]) -> RuleSet {
+        let rule = |(id, changes): (u128, &Value)| {
+            let mut form = json!({"name":"low","query":"battery:<20","title":"{device} is low"});
+            form.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+            let form: RuleForm = serde_json::from_value(form).unwrap();
+            CompiledRule::new(form.into_rule(Uuid::from_u128(id))).unwrap()
         };
-        assert_eq!(fired("enter", Some(&high), Some(&low)), 2);
-        assert_eq!(fired("enter", None, Some(&low)), 2);
-        assert_eq!(fired("enter", Some(&low), Some(&low)), 0);
-        assert_eq!(fired("enter", Some(&low), Some(&high)), 0);
-        assert_eq!(fired("enter", Some(&low), None), 0);
-        assert_eq!(fired("leave", Some(&low), Some(&high)), 2);
-        assert_eq!(fired("leave", Some(&low), None), 2);
-        assert_eq!(fired("leave", Some(&high), Some(&low)), 0);
-        assert_eq!(fired("leave", None, Some(&high)), 0);
-        assert_eq!(fired("leave", None, None), 0);
-        // A negated query matches twins without the property, but no twin that doesn't exist.
-        let negated = set(vec![rule(1, json!({"query":"-battery:<20"}))]);
-        assert_eq!(negated.fire(None, Some(&high), now()).len(), 2);
-        assert_eq!(negated.fire(Some(&low), None, now()).len(), 0);
-    }
-
-    #[test]
-    fn only_enabled_receivers_are_told_and_only_enabled_rules_fire() {
-        let low = twin(1, json!({"battery":1}));
-        let told = |changes: Value| -> Vec<u128> {
-            let pushes = set(vec![rule(1, changes)]).fire(None, Some(&low), now());
-            pushes.iter().map(|push| push.receiver.as_u128()).collect()
+        let receiver = |id: u128| Receiver {
+            id: Uuid::from_u128(id),
+            name: "r".into(),
+            kind: ReceiverKind::Live,
+            enabled: true,
+            disabled_reason: None,
         };
-        assert_eq!(told(json!({})), [1, 2]);
-        assert_eq!(told(json!({"receivers":[Uuid::from_u128(2), Uuid::from_u128(9)]})), [2]);
-        assert!(told(json!({"receivers":[Uuid::from_u128(3)]})).is_empty());
-        assert!(told(json!({"enabled":false})).is_empty());
-        assert!(set(vec![rule(1, json!({"enabled":false}))]).is_empty());
+        RuleSet::new(TenantId::default(), (1..).zip(rules).map(rule).collect(), &[receiver(1), receiver(2)])
+    }
+
+    fn at(second: i64) -> Moment {
+        Moment { now: Timestamp::from_micros(second * 1_000_000), started_at: Timestamp::from_micros(0) }
+    }
+
+    /// A device, and what happens to it.
+    struct Device {
+        set: RuleSet,
+        twin: Option<Twin>,
+        clock: i64,
+    }
+
+    impl Device {
+        fn new(rules: &[Value]) -> Self {
+            Self { set: set(rules), twin: None, clock: 0 }
+        }
+
+        /// It reports, or is removed; what happens to its alarms.
+        fn reports(&mut self, second: i64, battery: Option<u32>) -> Vec<What> {
+            let after = battery.map(|battery| {
+                let new = || Twin::new(DeviceId::parse("pump").unwrap());
+                let mut twin = self.twin.clone().unwrap_or_else(new);
+                twin.reported.insert("battery".into(), json!(battery));
+                twin.version += 1;
+                twin
+            });
+            let fired = self.set.fire(self.twin.as_ref(), after.as_ref(), at(second));
+            if after.is_some() {
+                self.twin = after;
+            }
+            self.keep(second, fired)
+        }
+
+        fn waits(&mut self, second: i64) -> Vec<What> {
+            let fired = self.set.due(self.twin.as_ref().unwrap(), at(second));
+            self.keep(second, fired)
+        }
+
+        fn wishes(&mut self, second: i64, wish: Wish) -> Result<Vec<What>, Refusal> {
+            let twin = self.twin.as_ref().unwrap();
+            let fired = self.set.wish(twin, twin.alarms[0].id, wish, ADA, at(second))?;
+            Ok(self.keep(second, fired))
+        }
+
+        fn keep(&mut self, second: i64, fired: Fired) -> Vec<What> {
+            self.clock = second;
+            self.twin.as_mut().unwrap().keep(&fired.alarms);
+            fired.events.into_iter().map(|event| event.what).collect()
+        }
+
+        fn alarm(&self) -> &Alarm {
+            &self.twin.as_ref().unwrap().alarms[0]
+        }
     }
 
     #[test]
-    fn a_push_says_what_happened() {
-        let low = twin(7, json!({"battery":12}));
-        let push = set(vec![rule(1, json!({"ttl_s":60}))]).fire(None, Some(&low), now()).remove(0);
+    fn an_alarm_is_active_while_the_query_matches() {
+        let mut device = Device::new(&[json!({})]);
+        assert!(device.reports(1, Some(50)).is_empty());
+        assert_eq!(device.reports(2, Some(10)), [What::Raised]);
+        assert!(device.reports(3, Some(9)).is_empty());
+        assert_eq!(device.reports(4, Some(50)), [What::Cleared]);
+        assert_eq!(device.reports(5, Some(10)), [What::Reraised]);
+        assert_eq!((device.alarm().count, device.alarm().version), (2, 3));
+        assert_eq!(device.reports(6, None), [What::Cleared], "it was removed");
+    }
+
+    #[test]
+    fn one_that_leaves_is_an_alarm_until_it_comes_back() {
+        let mut device = Device::new(&[json!({"on":"leave"})]);
+        assert!(device.reports(1, Some(50)).is_empty(), "it was never there");
+        assert!(device.reports(2, Some(10)).is_empty());
+        assert_eq!(device.reports(3, Some(50)), [What::Raised]);
+        assert_eq!(device.reports(4, Some(10)), [What::Cleared]);
+        assert_eq!(device.reports(5, None), [What::Reraised], "it was removed, and is gone at once");
+        assert!(!device.alarm().active);
+    }
+
+    #[test]
+    fn each_change_of_what_is_reported_is_over_at_once() {
+        let mut device = Device::new(&[json!({"on":"change"})]);
+        assert_eq!(device.reports(1, Some(10)), [What::Raised]);
+        assert!(device.reports(2, Some(10)).is_empty(), "it says the same");
+        assert_eq!(device.reports(3, Some(9)), [What::Reraised]);
+        assert!(device.reports(4, Some(50)).is_empty());
+        assert!(!device.alarm().active && device.alarm().cleared_at.is_some());
+        device.wishes(5, Wish::Shelve(at(9).now, None)).unwrap();
+        assert_eq!(device.waits(9), [What::Unshelved]);
+        assert_eq!(device.alarm().due_at, None);
+    }
+
+    #[test]
+    fn a_condition_has_to_hold_without_a_break() {
+        let mut device = Device::new(&[json!({"for":"10s"})]);
+        assert!(device.reports(1, Some(10)).is_empty());
+        assert_eq!((device.alarm().version, device.alarm().due_at), (0, Some(at(11).now)));
+        assert!(device.reports(10, Some(50)).is_empty());
+        assert_eq!(device.alarm().due_at, None);
+        assert!(device.reports(12, Some(10)).is_empty());
+        assert!(device.waits(21).is_empty());
+        assert_eq!(device.waits(22), [What::Raised]);
+        // What is overdue is seen by a message too.
+        let mut device = Device::new(&[json!({"for":"10s"})]);
+        device.reports(1, Some(10));
+        assert_eq!(device.reports(30, Some(10)), [What::Raised]);
+    }
+
+    #[test]
+    fn a_cooldown_delays_what_still_holds() {
+        let mut device = Device::new(&[json!({"cooldown":"10s"})]);
+        assert_eq!(device.reports(1, Some(10)), [What::Raised]);
+        assert_eq!(device.reports(2, Some(50)), [What::Cleared]);
+        assert!(device.reports(3, Some(10)).is_empty());
+        assert!(device.reports(4, Some(50)).is_empty());
+        assert!(device.reports(5, Some(10)).is_empty());
+        assert_eq!(device.alarm().due_at, Some(at(11).now));
+        assert_eq!(device.waits(11), [What::Reraised]);
+    }
+
+    #[test]
+    fn who_takes_note_is_left_alone_until_it_gets_worse() {
+        let levels = json!({"levels":[{"severity":"critical","query":"battery:<5"}],"repeat":"10s",
+            "escalation":[{"after":"15s","receivers":[Uuid::from_u128(2)]}]});
+        let mut device = Device::new(&[levels]);
+        device.reports(1, Some(10));
+        assert_eq!(device.waits(11), [What::Repeated]);
+        assert_eq!(device.waits(16), [What::Escalated]);
+        assert_eq!(device.alarm().version, 2);
+        assert!(matches!(device.wishes(17, Wish::Acknowledge(9)), Err(Refusal::StaleAlarm(_))));
         assert_eq!(
-            push.payload,
-            json!({"type":"rule.enter","rule":{"id":Uuid::from_u128(1),"name":"low"},"device":"pump",
-                "title":"pump is low","body":"12 %","at":"1970-01-01T00:00:01Z","reported":{"battery":12},
-                "version":7})
+            device.wishes(17, Wish::Acknowledge(1)),
+            Ok(vec![What::Acknowledged]),
+            "seen before it was repeated"
         );
-        assert_eq!(push.deadline.micros_since(push.created_at), 60_000_000);
-        assert_eq!((push.created_at, push.position), (now(), Position(0)));
-
-        let removed = set(vec![rule(1, json!({"on":"leave"}))]).fire(Some(&low), None, now()).remove(0);
-        assert_eq!(removed.payload["type"], "rule.leave");
-        assert_eq!((&removed.payload["reported"], &removed.payload["version"]), (&Value::Null, &json!(8)));
+        assert_eq!(device.wishes(18, Wish::Acknowledge(1)), Ok(vec![]));
+        assert_eq!(device.alarm().due_at, None);
+        assert_eq!(device.reports(20, Some(3)), [What::Worse]);
+        assert_eq!((device.alarm().severity, device.alarm().is_acknowledged()), (Severity::Critical, false));
+        assert!(matches!(device.wishes(21, Wish::Acknowledge(3)), Err(Refusal::StaleAlarm(_))));
+        assert!(device.reports(22, Some(10)).is_empty(), "the worst since it was raised");
     }
 
     #[test]
-    fn a_push_stays_small() {
-        let hostile = "\u{1}".repeat(REPORTED_BYTES_MAX / 6 - 10);
-        let large = twin(1, json!({"battery":1,"text":hostile}));
-        let greedy = rule(1, json!({"title":"{text}".repeat(40),"body":"{text}".repeat(170)}));
-        let push = set(vec![greedy]).fire(None, Some(&large), now()).remove(0);
-        assert!(push.payload["reported"].is_object());
-        assert!(push.payload.to_string().len() < 20_000, "{}", push.payload.to_string().len());
-
-        let larger = twin(1, json!({"battery":1,"text":"x".repeat(REPORTED_BYTES_MAX)}));
-        let push = set(vec![rule(1, json!({}))]).fire(None, Some(&larger), now()).remove(0);
-        assert_eq!(
-            (&push.payload["reported"], &push.payload["reported_left_out"]),
-            (&Value::Null, &json!(true))
-        );
+    fn a_shelved_alarm_tells_nobody_until_the_shelf_ends() {
+        let mut device = Device::new(&[json!({"repeat":"10s"})]);
+        device.reports(1, Some(10));
+        assert_eq!(device.wishes(2, Wish::Shelve(at(60).now, Some(1))), Ok(vec![What::Shelved]));
+        assert!(device.waits(30).is_empty());
+        assert_eq!(device.waits(60), [What::Unshelved]);
+        assert_eq!(device.alarm().due_at, Some(at(70).now));
+        device.wishes(61, Wish::Shelve(at(99).now, None)).unwrap();
+        let fired = device.set.review(device.twin.as_ref().unwrap(), Uuid::from_u128(1), at(62));
+        assert_eq!(fired, Fired::default());
+        assert_eq!(device.wishes(62, Wish::Unshelve), Ok(vec![What::Unshelved]));
     }
 
     #[test]
-    fn ids_are_the_same_again_and_never_shared() {
-        let rules = || set(vec![rule(1, json!({})), rule(2, json!({}))]);
-        let (one, two) = (twin(1, json!({"battery":1})), twin(2, json!({"battery":1})));
-        let ids = |twin: &Twin, now: Timestamp| -> Vec<Uuid> {
-            rules().fire(None, Some(twin), now).iter().map(|push| push.id).collect()
+    fn a_review_raises_what_matches_and_clears_what_is_gone() {
+        let mut device = Device::new(&[]);
+        device.reports(1, Some(10));
+        let rule = Uuid::from_u128(1);
+        let review = |device: &mut Device, rules: &[Value]| {
+            device.set = set(rules);
+            let fired = device.set.review(device.twin.as_ref().unwrap(), rule, at(2));
+            device.keep(2, fired)
         };
-        assert_eq!(ids(&one, now()), ids(&one, now()));
-        let all = [ids(&one, now()), ids(&two, now()), ids(&one, now().plus_micros(1))].concat();
-        assert_eq!(all.len(), 12);
-        assert_eq!(all.iter().collect::<HashSet<_>>().len(), 12);
-        assert_eq!(all[0].get_version_num(), 8);
+        assert_eq!(review(&mut device, &[json!({})]), [What::Raised]);
+        assert!(review(&mut device, &[json!({})]).is_empty());
+        assert_eq!(review(&mut device, &[json!({"enabled":false})]), [What::Cleared]);
+        assert_eq!(review(&mut device, &[json!({"query":"battery:<15"})]), [What::Reraised]);
+        assert_eq!(review(&mut device, &[json!({"query":"battery:<5"})]), [What::Cleared]);
+        assert!(review(&mut device, &[json!({"on":"leave"})]).is_empty(), "nobody saw it leave");
     }
 }

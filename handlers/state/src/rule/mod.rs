@@ -9,8 +9,10 @@
 //! - [`receiver`]: where a push can go
 //! - [`template`]: title, body and link, with values of the twin
 //! - [`span`]: how long something lasts
-//! - `fire`: which rules a change fires
-//! - `absence`: which rules fire because a device was absent, and when to look
+//! - `set`: all rules of a tenant
+//! - `fire`: what a change, time or a person does to alarms
+//! - `work`: which conditions hold
+//! - `absence`: which devices are absent, and when to look
 //! - `tell`: who is told of what happened to an alarm, and who isn't
 
 pub mod receiver;
@@ -18,14 +20,17 @@ pub mod template;
 pub mod span;
 mod form;
 mod checked;
+mod set;
 mod fire;
+mod work;
 mod absence;
 mod tell;
 
 pub use checked::{CompiledRule, RuleError};
-pub use fire::{REPORTED_BYTES_MAX, RuleSet};
+pub use fire::{Fired, Moment, Wish};
 pub use form::{Escalation, Level, On, Rule, RuleForm, Text};
 pub use receiver::{ApnsEnvironment, FcmForm, Receiver, ReceiverKind};
+pub use set::RuleSet;
 pub use span::Span;
 pub use tell::Told;
 pub use template::Template;
@@ -44,6 +49,8 @@ pub const QUERY_BYTES_MAX: usize = 4_096;
 pub const RECEIVERS_MAX: usize = 64;
 /// Most levels, steps of an escalation, and languages of a rule.
 pub const PARTS_MAX: usize = 16;
+/// A larger `reported` is left out of a push, so that a push stays below 20 kB. In bytes of JSON.
+pub const REPORTED_BYTES_MAX: usize = 10 * 1_024;
 /// Longest time to live of a push: a week, in seconds.
 pub const TTL_S_MAX: u32 = 7 * 24 * 3_600;
 /// Most repetitions of an alarm that nobody acknowledges.

@@ -142,3 +142,92 @@ fn push_id(event: &Event, receiver: Uuid, now: Timestamp) -> Uuid {
     bytes.copy_from_slice(&hash.finalize()[..16]);
     Builder::from_custom_bytes(bytes).into_uuid()
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::needless_pass_by_value)]
+    use super::*;
+    use crate::rule::{Moment, Receiver, ReceiverKind, RuleForm};
+    use crate::{DeviceId, TenantId};
+    use std::collections::HashSet;
+
+    fn receiver(id: u128, enabled: bool) -> Receiver {
+        let (id, name) = (Uuid::from_u128(id), id.to_string());
+        Receiver { id, name, kind: ReceiverKind::Live, enabled, disabled_reason: None }
+    }
+
+    /// What a device that reports this for the first time tells.
+    fn told(rules: &[Value], twin: &Twin, second: i64) -> Told {
+        let rule = |(id, changes): (u128, &Value)| {
+            let mut form =
+                json!({"name":"low","query":"battery:<20","title":"{device} is low","body":"{battery} %"});
+            form.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+            let form: RuleForm = serde_json::from_value(form).unwrap();
+            CompiledRule::new(form.into_rule(Uuid::from_u128(id))).unwrap()
+        };
+        let receivers = [receiver(1, true), receiver(2, true), receiver(3, false)];
+        let set = RuleSet::new(TenantId::default(), (1..).zip(rules).map(rule).collect(), &receivers);
+        let now = Timestamp::from_micros(second * 1_000_000);
+        set.fire(None, Some(twin), Moment { now, started_at: now }).told
+    }
+
+    fn twin(reported: Value) -> Twin {
+        let reported = serde_json::from_value(reported).unwrap();
+        Twin { version: 7, reported, ..Twin::new(DeviceId::parse("pump").unwrap()) }
+    }
+
+    #[test]
+    fn only_enabled_receivers_are_told_and_only_enabled_rules_fire() {
+        let low = twin(json!({"battery":1}));
+        let receivers = |changes: Value| -> Vec<u128> {
+            told(&[changes], &low, 1).pushes.iter().map(|push| push.receiver.as_u128()).collect()
+        };
+        assert_eq!(receivers(json!({})), [1, 2]);
+        assert_eq!(receivers(json!({"receivers":[Uuid::from_u128(2), Uuid::from_u128(9)]})), [2]);
+        assert!(receivers(json!({"enabled":false})).is_empty());
+        let nobody = told(&[json!({"receivers":[Uuid::from_u128(3)]})], &low, 1);
+        assert_eq!((nobody.pushes.len(), nobody.decisions[0].verdict), (0, Verdict::NoReceiver));
+    }
+
+    #[test]
+    fn a_push_says_what_happened() {
+        let rule = json!({"ttl_s":60,"severity":"critical","link":"https://example.org/{device}"});
+        let push = told(&[rule], &twin(json!({"battery":12})), 1).pushes.remove(0);
+        let id = push.alarm.unwrap();
+        assert_eq!(
+            push.payload,
+            json!({"type":"alarm.raised","rule":{"id":Uuid::from_u128(1),"name":"low"},"device":"pump",
+                "alarm":{"id":id,"version":1,"severity":"critical","state":"active","count":1},
+                "title":"pump is low","body":"12 %","at":"1970-01-01T00:00:01Z","reported":{"battery":12},
+                "link":"https://example.org/pump","version":7})
+        );
+        assert_eq!(push.deadline.micros_since(push.created_at), 60_000_000);
+        assert_eq!((push.alarm_version, push.step, push.urgent, push.position), (1, 0, true, Position(0)));
+    }
+
+    #[test]
+    fn a_push_stays_small() {
+        let hostile = "\u{1}".repeat(REPORTED_BYTES_MAX / 6 - 10);
+        let large = twin(json!({"battery":1,"text":hostile}));
+        let greedy = json!({"title":"{text}".repeat(40),"body":"{text}".repeat(170)});
+        let push = told(&[greedy], &large, 1).pushes.remove(0);
+        assert!(push.payload["reported"].is_object());
+        assert!(push.payload.to_string().len() < 20_000, "{}", push.payload.to_string().len());
+
+        let larger = twin(json!({"battery":1,"text":"x".repeat(REPORTED_BYTES_MAX)}));
+        let payload = told(&[json!({})], &larger, 1).pushes.remove(0).payload;
+        assert_eq!((&payload["reported"], &payload["reported_left_out"]), (&Value::Null, &json!(true)));
+    }
+
+    #[test]
+    fn ids_are_the_same_again_and_never_shared() {
+        let low = twin(json!({"battery":1}));
+        let ids = |second: i64| -> Vec<Uuid> {
+            told(&[json!({}), json!({})], &low, second).pushes.iter().map(|push| push.id).collect()
+        };
+        assert_eq!(ids(1), ids(1));
+        let all = [ids(1), ids(2)].concat();
+        assert_eq!((all.len(), all.iter().collect::<HashSet<_>>().len()), (8, 8));
+        assert_eq!(all[0].get_version_num(), 8);
+    }
+}
