@@ -131,8 +131,12 @@ impl Store {
         let lease_micros = i64::try_from(lease.as_micros()).unwrap_or(i64::MAX);
         let query = sqlx::query(
             "WITH due AS MATERIALIZED (
-                SELECT tenant, id, receiver FROM pushes WHERE state = 'waiting' AND due_at <= $1
-                ORDER BY due_at LIMIT $3 FOR UPDATE SKIP LOCKED
+                SELECT tenant, id, receiver FROM pushes p WHERE state = 'waiting' AND due_at <= $1
+                    AND (push_kind <> 'forward' OR NOT EXISTS (
+                        SELECT 1 FROM pushes e WHERE e.tenant = p.tenant AND e.device = p.device
+                            AND e.receiver = p.receiver AND e.state = 'waiting' AND e.push_kind = 'forward'
+                            AND e.position < p.position))
+                ORDER BY due_at LIMIT $3 FOR UPDATE OF p SKIP LOCKED
              ), found AS MATERIALIZED (
                 SELECT d.tenant, d.id, r.name, r.kind, coalesce(r.enabled, false) AS enabled, r.disabled_reason
                 FROM due d LEFT JOIN receivers r ON r.tenant = d.tenant AND r.id = d.receiver
@@ -217,7 +221,12 @@ impl Store {
 
     /// When the next push can be claimed; none when none waits.
     pub async fn next_due(&self) -> Result<Option<Timestamp>, StoreError> {
-        let sql = "SELECT due_at FROM pushes WHERE state = 'waiting' ORDER BY due_at LIMIT 1";
+        let sql = "SELECT due_at FROM pushes p WHERE state = 'waiting'
+                     AND (push_kind <> 'forward' OR NOT EXISTS (
+                        SELECT 1 FROM pushes e WHERE e.tenant = p.tenant AND e.device = p.device
+                            AND e.receiver = p.receiver AND e.state = 'waiting' AND e.push_kind = 'forward'
+                            AND e.position < p.position))
+                     ORDER BY due_at LIMIT 1";
         let row = deadline(sqlx::query(sql).fetch_optional(&self.pool)).await?;
         row.map(|row| row.moment("due_at")).transpose()
     }

@@ -7,6 +7,7 @@
 //!   `changes`: the devices, what they were, found, and as it happens
 //! - `requests`: what became of what devices should be
 //! - `queries`: queries under a name, with their counts
+//! - `rehearse`: what a rule would have done
 //! - `rules`, `receivers` with their `receiver_form`, `deliveries`: who is to be told of what, and what became of it
 //! - `alarms`: what people are to take note of, and their answer
 //! - `operations`: refused payloads, usage, health, metrics
@@ -33,6 +34,7 @@ mod clock;
 mod changes;
 mod requests;
 mod queries;
+mod rehearse;
 mod rules;
 mod receivers;
 mod receiver_form;
@@ -168,6 +170,7 @@ fn api() -> OpenApiRouter<Http> {
         .merge(changes::routes())
         .merge(requests::routes())
         .merge(queries::routes())
+        .merge(rehearse::routes())
         .merge(rules::routes())
         .merge(receivers::routes())
         .merge(deliveries::routes())

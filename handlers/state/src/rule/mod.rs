@@ -14,6 +14,8 @@
 //! - `work`: which conditions hold
 //! - `absence`: which devices are absent, and when to look
 //! - `tell`: who is told of what happened to an alarm, and who isn't
+//! - [`forward`]: rules that only pass changes on
+//! - [`rehearsal`]: what a draft rule would have done
 
 pub mod receiver;
 pub mod template;
@@ -25,11 +27,14 @@ mod fire;
 mod work;
 mod absence;
 mod tell;
+pub mod forward;
+pub mod rehearsal;
 
 pub use checked::{CompiledRule, RuleError};
 pub use fire::{Fired, Moment, Wish};
 pub use form::{Escalation, Level, On, Rule, RuleForm, Text};
 pub use receiver::{ApnsEnvironment, FcmForm, Receiver, ReceiverKind};
+pub use rehearsal::{Rehearsal, Rehearsed};
 pub use set::RuleSet;
 pub use span::Span;
 pub use tell::Told;

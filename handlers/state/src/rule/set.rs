@@ -18,6 +18,8 @@ pub struct RuleSet {
     pub(super) rules: Vec<CompiledRule>,
     /// Where each of them stands, by its id.
     places: HashMap<Uuid, usize>,
+    /// The enabled rules that only pass changes on, with who gets them.
+    pub(super) forwards: Vec<(CompiledRule, Vec<Uuid>)>,
     /// All their queries, those of their levels too.
     pub(super) queries: Percolator,
     /// The place of the rule that each of the queries belongs to.
@@ -31,7 +33,15 @@ pub struct RuleSet {
 impl RuleSet {
     /// Puts a set together. What isn't enabled is left out.
     pub fn new(tenant: TenantId, rules: Vec<CompiledRule>, receivers: &[Receiver]) -> Self {
-        let rules: Vec<CompiledRule> = rules.into_iter().filter(|rule| rule.rule.form.enabled).collect();
+        let enabled = rules.into_iter().filter(|rule| rule.rule.form.enabled);
+        let (rules, forwards): (Vec<_>, Vec<_>) = enabled.partition(|rule| rule.rule.form.alarm);
+        let receivers: Vec<Uuid> = receivers.iter().filter(|one| one.enabled).map(|one| one.id).collect();
+        let named = |rule: CompiledRule| {
+            let named =
+                receivers.iter().filter(|id| rule.rule.form.receivers.contains(id)).copied().collect();
+            (rule, named)
+        };
+        let forwards = forwards.into_iter().map(named).collect();
         let (mut queries, mut owners, mut on_change) = (Vec::new(), Vec::new(), Vec::new());
         for (place, rule) in rules.iter().enumerate() {
             let all = rule.levels.iter().map(|(_, query)| query).chain([&rule.query]);
@@ -43,8 +53,7 @@ impl RuleSet {
         let absences = rules.iter().filter(|rule| rule.rule.form.on == On::Absence);
         let absence_us_min = absences.filter_map(|rule| rule.rule.form.lasting).map(Span::as_micros).min();
         let places = rules.iter().enumerate().map(|(place, rule)| (rule.rule.id, place)).collect();
-        let receivers = receivers.iter().filter(|one| one.enabled).map(|one| one.id).collect();
-        Self { tenant, receivers, rules, places, queries, owners, on_change, absence_us_min }
+        Self { tenant, receivers, rules, forwards, places, queries, owners, on_change, absence_us_min }
     }
 
     /// Whether no change can raise an alarm.
