@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::ending::Ending;
+use crate::forward::forward;
 use crate::held::{self, Held};
 use crate::limits::{Arrivals, Logins};
 use crate::meters::Meters;
@@ -26,7 +27,7 @@ use crate::tls::Certificates;
 use crate::tree::{Found, Subscriber, Tree};
 use crate::wills::Wills;
 use crate::wire::Wire;
-use crate::{Access, Certificate, Client, Config, Delivery, Publication, Sessions, listener};
+use crate::{Access, Certificate, Client, Config, Delivery, Publication, Refused, Sessions, listener};
 
 /// How long connections may take to close once an orderly stop ran out of time.
 const ABANDONED_DEADLINE: Duration = Duration::from_secs(1);
@@ -136,6 +137,15 @@ impl Broker {
         });
         desk.enter(writes, || ());
         count
+    }
+
+    /// Publishes for the service on a topic that isn't its own, as a client would, never retained. Resolves when nothing
+    /// that was promised to a subscriber can be lost any more.
+    ///
+    /// # Errors
+    /// `Refused` says why it went to nobody: a topic that can't be, too many topics, or the broker stops.
+    pub async fn forward(&self, realm: &str, publication: &Publication) -> Result<(), Refused> {
+        forward(&self.0, realm, publication).await
     }
 
     /// Would [`Broker::publish`] find anybody? Lets a caller skip making a payload.

@@ -18,7 +18,7 @@
 //! publish belongs, `limits` what one may take of what belongs to all, `receipts` keeps the line of those that wait for
 //! their acknowledgement. The way back: `tree`
 //! finds who subscribed to one of the service's own topics, and whose subscriptions must miss nothing, `router` all
-//! others, `retained` keeps the last messages of routed topics, `outbox` is what waits for one connection, `session`
+//! others, to both of which `forward` hands what is published, `retained` keeps the last messages of routed topics, `outbox` is what waits for one connection, `session`
 //! what outlasts it, `expiry`
 //! says for how long it is worth sending, `wills` holds the wills that wait, `peer` is what others may touch of a
 //! connection, `registry` knows them all, `passage` lets few at a time come and go, `ending` says why one is over, `held` what
@@ -38,6 +38,7 @@ mod topics;
 mod receipts;
 mod tree;
 mod router;
+mod forward;
 mod retained;
 mod outbox;
 mod session;

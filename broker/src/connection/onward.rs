@@ -9,6 +9,7 @@ use tokio::sync::mpsc::OwnedPermit;
 use super::publish::Published;
 use crate::broker::Hub;
 use crate::delivery::Exchanged;
+use crate::forward::hand_over;
 use crate::limits::Limit;
 use crate::meters::Outcome;
 use crate::router::Message;
@@ -57,17 +58,8 @@ pub(super) fn route(
     if let Some(exchange) = exchange {
         exchange.session.begin_exchange(exchange.packet, true, &mut writes);
     }
-    hub.tell_routed(realm, &message, &mut writes);
     hub.meters.publish(published.qos, Outcome::Routed);
-    let receipt = receipt();
-    if writes.list.is_empty() {
-        drop(desk);
-        hub.router.publish(realm, &message, receipt, place);
-    } else {
-        // Who subscribed at the router was promised nothing that outlasts a crash.
-        hub.router.publish(realm, &message, Receipt::unanswered(None), place);
-        desk.enter(writes, move || receipt.accept());
-    }
+    hand_over(hub, realm, &message, place, receipt(), (desk, writes));
     Ok(())
 }
 

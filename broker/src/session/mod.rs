@@ -23,5 +23,5 @@ pub(crate) mod convert;
 pub(crate) use directory::Directory;
 pub(crate) use lasting::Lasting;
 pub(crate) use queue::{IDS, Next};
-pub(crate) use writer::Writer;
+pub(crate) use writer::{Desk, Writer};
 pub(crate) use writes::{Write, Writes};

@@ -249,3 +249,20 @@ async fn a_will_is_published_unless_the_client_said_goodbye() {
     assert_eq!(payload(&mut watcher).await, "asked");
     watcher.nothing_came().await;
 }
+
+#[tokio::test]
+async fn the_service_publishes_like_a_client() {
+    let door = Door::open(config()).await;
+    let mut one = door.client("one").await;
+    let mut lasting = Raw::new(&door.broker).await;
+    lasting.connect(Connect { id: "lasting", name: "lasting", clean: false, ..Connect::default() }).await;
+    one.subscribe(&[("alarms/#", 1)]).await;
+    lasting.subscribe(&[("alarms/#", 1)]).await;
+    door.broker.forward("r", &publication("alarms/pump", "hot", QoS::AtLeastOnce)).await.unwrap();
+    assert_eq!(payload(&mut one).await, "hot");
+    assert_eq!(payload(&mut lasting).await, "hot");
+    for topic in ["devices/pump/state", "alarms/#", "", "$SYS/x"] {
+        let refused = door.broker.forward("r", &publication(topic, "x", QoS::AtLeastOnce)).await;
+        assert!(refused.is_err(), "{topic}");
+    }
+}

@@ -14,15 +14,19 @@ use statecast_state::{DeviceId, TenantId, Timestamp};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::warn;
 use uuid::Uuid;
 
+use crate::channels::mqtt::Publish;
+use crate::channels::{Channels, Letter};
 use crate::completions::Completion;
+use crate::gate::Entry as Passage;
+use crate::gates::{Gates, Line};
 use crate::lanes::{Bounds, Entry, Lanes, Surplus, Went};
 use crate::meters;
 use crate::outbox::{Claimed, Finished, Outbox, Outcome};
-use crate::policy::{self, Answer, Retry, later, now};
+use crate::policy::{self, Answer, Blame, Retry, later, now};
 use crate::settings::Settings;
-use crate::webhook::{Letter, Webhook, body};
 
 /// What all tasks of a dispatcher share.
 pub(crate) struct Desk {
@@ -32,7 +36,9 @@ pub(crate) struct Desk {
     pub(crate) sends: TaskTracker,
     /// Cuts them off.
     pub(crate) cut: CancellationToken,
-    webhook: Webhook,
+    pub(crate) channels: Channels,
+    pub(crate) gates: Gates,
+    mqtt: Arc<dyn Publish>,
     live: broadcast::Sender<Arc<Claimed>>,
     results: mpsc::Sender<Completion>,
     lanes: Mutex<Lanes<Job>>,
@@ -55,9 +61,11 @@ impl Drop for Held {
     }
 }
 
-/// A push on its way to a webhook.
+/// A push on its way.
 struct Job {
     held: Held,
+    /// The gate that it goes through.
+    line: Option<Line>,
     letter: Letter,
     attempt: u32,
     created_at: Timestamp,
@@ -68,22 +76,22 @@ impl Desk {
     pub(crate) fn new(
         outbox: Arc<dyn Outbox>,
         settings: Settings,
-        webhook: Webhook,
+        channels: Channels,
+        mqtt: Arc<dyn Publish>,
         live: broadcast::Sender<Arc<Claimed>>,
         results: mpsc::Sender<Completion>,
     ) -> Arc<Self> {
         let held_max = settings.held_rows_max.max(1);
-        let bounds = Bounds {
-            sends_max: settings.sends_max.max(1),
-            width_max: settings.sends_per_receiver_max.max(1),
-            held_max,
-        };
+        let bounds = Bounds { sends_max: settings.sends_max.max(1), held_max };
+        let gates = Gates::new(settings.gates.clone());
         Arc::new(Self {
             outbox,
             settings,
             sends: TaskTracker::new(),
             cut: CancellationToken::new(),
-            webhook,
+            channels,
+            gates,
+            mqtt,
             live,
             results,
             lanes: Mutex::new(Lanes::new(bounds)),
@@ -130,31 +138,44 @@ impl Desk {
             let error = format!("the receiver is disabled: {}", policy::clean(why.as_bytes()));
             return self.pass_on(held, channel, dead(error)).await;
         }
-        if now() >= row.push.deadline {
+        let (now, deadline) = (now(), row.push.deadline);
+        if now >= deadline {
             return self.pass_on(held, channel, dead(TOO_LATE.to_owned())).await;
         }
-        if row.attempt <= 1 {
-            meters::first_attempt(channel, row.push.created_at);
-        }
-        if !matches!(row.receiver.kind, ReceiverKind::Live | ReceiverKind::Webhook { .. }) {
-            return self.pass_on(held, channel, dead(format!("{channel} isn't configured"))).await;
-        }
-        let ReceiverKind::Webhook { url, secret } = &mut row.receiver.kind else {
+        if row.receiver.kind == ReceiverKind::Live {
+            if row.attempt <= 1 {
+                meters::first_attempt(channel, row.push.created_at);
+            }
             meters::accepted(channel, row.push.created_at);
             // An error only says that nobody follows: the outbox remembers for who comes later.
             let _ = self.live.send(Arc::new(row));
             return self.pass_on(held, channel, Outcome::Delivered { status: 200 }).await;
+        }
+        let line = Line::of(&row.tenant, &row.receiver.kind);
+        if let Some((at, why)) = line.as_ref().and_then(|line| self.gates.waits(line, now)) {
+            let outcome = Outcome::Postponed { at: at.min(deadline), error: Some(why) };
+            return self.pass_on(held, channel, outcome).await;
+        }
+        let letter = match self.channels.letter(&mut row, now) {
+            Ok(letter) => letter,
+            Err(error) => {
+                warn!(channel, tenant = %row.tenant, push = %row.push.id, "a push can't be sent: {error}");
+                return self.pass_on(held, channel, dead(error)).await;
+            }
         };
-        let body = match body(&row.push.payload) {
-            Ok(body) => body,
-            Err(error) => return self.pass_on(held, channel, dead(error)).await,
+        if row.attempt <= 1 {
+            meters::first_attempt(channel, row.push.created_at);
+        }
+        // Several requests at a time are for servers; a phone gets one after the other.
+        let width_max = match row.receiver.kind {
+            ReceiverKind::Webhook { .. } | ReceiverKind::Mqtt { .. } => {
+                self.settings.sends_per_receiver_max.max(1)
+            }
+            _ => 1,
         };
-        let letter =
-            Letter { id: row.push.id, url: std::mem::take(url), secret: std::mem::take(secret), body };
-        let (created_at, deadline) = (row.push.created_at, row.push.deadline);
-        let job = Job { held, letter, attempt: row.attempt, created_at, deadline };
-        let entry = Entry { receiver: (row.tenant, row.receiver.id), device: row.push.device, job };
-        let added = self.lanes.lock().add(entry);
+        let job = Job { held, line, letter, attempt: row.attempt, created_at: row.push.created_at, deadline };
+        let receiver = (row.tenant, row.receiver.id);
+        let added = self.lanes.lock().add(Entry { receiver, device: row.push.device, width_max, job });
         if let Err(surplus) = added {
             self.postpone(surplus).await;
         }
@@ -170,37 +191,67 @@ impl Desk {
     }
 
     async fn send(self: Arc<Self>, entry: Entry<Job>) {
-        let Entry { receiver, device, job } = entry;
-        let began = Instant::now();
-        let outcome = if now() >= job.deadline {
-            self.leave(&receiver, &device, Went::Untried, began).await;
-            Outcome::Dead { error: TOO_LATE.to_owned() }
-        } else if let Some(answer) = self.attempt(&job.letter).await {
-            let went = match &answer {
-                Answer::Accepted { .. } => Went::Well,
-                Answer::Failed { pressed: true, .. } => Went::Pressed,
-                _ => Went::Neither,
-            };
-            self.leave(&receiver, &device, went, began).await;
-            let retry = Retry { base: self.settings.retry_base, cap: self.settings.retry_cap };
-            policy::outcome(answer, job.attempt, job.deadline, now(), retry, rand::random())
-        } else {
-            Outcome::Retry { at: now(), error: "the service stopped during the attempt".to_owned() }
+        let Entry { receiver, device, job, .. } = entry;
+        let (began, channel) = (Instant::now(), job.letter.to.as_str());
+        let passage = match &job.line {
+            _ if now() >= job.deadline => Err(Outcome::Dead { error: TOO_LATE.to_owned() }),
+            None => Ok(false),
+            Some(line) => match self.gates.enter(line, now()) {
+                Passage::Go { probe } => Ok(probe),
+                Passage::Wait { at, why } => {
+                    Err(Outcome::Postponed { at: at.min(job.deadline), error: Some(why) })
+                }
+            },
         };
-        if matches!(outcome, Outcome::Delivered { .. }) {
-            meters::accepted(WEBHOOK, job.created_at);
+        let outcome = match passage {
+            Err(outcome) => {
+                self.leave(&receiver, &device, Went::Untried, began).await;
+                outcome
+            }
+            Ok(probe) => {
+                let answer = self.attempt(&job.letter).await;
+                if let Some(line) = &job.line {
+                    self.gates.learn(line, probe, answer.as_ref(), now());
+                }
+                match answer {
+                    Some(answer) => {
+                        self.leave(&receiver, &device, went(&answer), began).await;
+                        self.judge(&job, answer)
+                    }
+                    None => Outcome::Retry {
+                        at: now(),
+                        error: "the service stopped during the attempt".to_owned(),
+                    },
+                }
+            }
+        };
+        self.pass_on(job.held, channel, outcome).await;
+    }
+
+    /// What becomes of a push that was answered.
+    fn judge(&self, job: &Job, answer: Answer) -> Outcome {
+        let channel = job.letter.to.as_str();
+        meters::answered(channel, &answer);
+        match &answer {
+            Answer::Accepted { .. } => meters::accepted(channel, job.created_at),
+            // Nobody but us can mend that.
+            Answer::Impossible { error } => {
+                warn!(channel, tenant = %job.letter.tenant, push = %job.letter.id, "a push can't be sent: {error}");
+            }
+            _ => {}
         }
-        self.pass_on(job.held, WEBHOOK, outcome).await;
+        let retry = Retry { base: self.settings.retry_base, cap: self.settings.retry_cap };
+        policy::outcome(answer, job.attempt, job.deadline, now(), retry, rand::random())
     }
 
     /// One attempt; none when it was cut off.
     async fn attempt(&self, letter: &Letter) -> Option<Answer> {
-        let attempt = AssertUnwindSafe(self.webhook.send(letter)).catch_unwind();
+        let attempt = AssertUnwindSafe(self.channels.send(letter, &*self.mqtt)).catch_unwind();
         let answer = self.cut.run_until_cancelled(attempt).await?;
         Some(answer.unwrap_or_else(|_panic| Answer::Failed {
             error: "sending it panicked".to_owned(),
             not_before: None,
-            pressed: false,
+            blame: Blame::Push,
         }))
     }
 
@@ -223,7 +274,8 @@ impl Desk {
     pub(crate) async fn give_back(&self) {
         let waiting = self.lanes.lock().drain();
         for job in waiting {
-            self.pass_on(job.held, WEBHOOK, Outcome::Postponed { at: now(), error: None }).await;
+            let channel = job.letter.to.as_str();
+            self.pass_on(job.held, channel, Outcome::Postponed { at: now(), error: None }).await;
         }
     }
 
@@ -232,7 +284,8 @@ impl Desk {
         for job in surplus.jobs {
             let pause = surplus.wait.mul_f64(1.0 + rand::random::<f64>());
             let at = later(now(), pause).min(job.deadline);
-            self.pass_on(job.held, WEBHOOK, Outcome::Postponed { at, error: None }).await;
+            let channel = job.letter.to.as_str();
+            self.pass_on(job.held, channel, Outcome::Postponed { at, error: None }).await;
         }
     }
 
@@ -244,5 +297,13 @@ impl Desk {
     }
 }
 
-const WEBHOOK: &str = "webhook";
+/// What an attempt tells about the lane of its receiver.
+fn went(answer: &Answer) -> Went {
+    match answer {
+        Answer::Accepted { .. } => Went::Well,
+        Answer::Failed { blame: Blame::Provider | Blame::Quota, .. } => Went::Pressed,
+        _ => Went::Neither,
+    }
+}
+
 const TOO_LATE: &str = "its deadline passed before it was accepted";

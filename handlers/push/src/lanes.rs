@@ -2,7 +2,7 @@
 //! hold up the others. Within a lane, one request at a time for each device, in the order of the claims: a
 //! "leave" doesn't overtake its "enter" unless that failed or was postponed.
 //!
-//! A lane has a width, the requests that may be under way: it halves when the receiver is pressed and grows
+//! A lane has a width, the requests that may be under way, of which a phone has one and a webhook more: it halves when the receiver is pressed and grows
 //! by one when it accepts, so a receiver that hangs soon takes one place instead of all. And a lane holds
 //! about as much as its receiver takes in a second; what is above goes back to the database for a while.
 
@@ -27,6 +27,8 @@ const POSTPONED: (Duration, Duration) = (Duration::from_millis(250), Duration::f
 pub(crate) struct Entry<J> {
     pub(crate) receiver: ReceiverKey,
     pub(crate) device: DeviceId,
+    /// Requests that may be under way in the lane.
+    pub(crate) width_max: usize,
     pub(crate) job: J,
 }
 
@@ -55,8 +57,6 @@ pub(crate) enum Went {
 pub(crate) struct Bounds {
     /// Requests under way, over all lanes.
     pub(crate) sends_max: usize,
-    /// Requests under way in one lane.
-    pub(crate) width_max: usize,
     /// Rows in hand, over all lanes; kept by the caller.
     pub(crate) held_max: usize,
 }
@@ -66,6 +66,7 @@ struct Lane<J> {
     /// Devices of the requests under way.
     busy: HashSet<DeviceId>,
     width: usize,
+    width_max: usize,
     /// How long an attempt takes, smoothed; none before the first.
     took: Option<Duration>,
     /// It stands in `Lanes::turns`.
@@ -73,8 +74,9 @@ struct Lane<J> {
 }
 
 impl<J> Lane<J> {
-    fn new(width: usize) -> Self {
-        Self { waiting: VecDeque::new(), busy: HashSet::new(), width, took: None, in_turn: false }
+    fn new(width_max: usize) -> Self {
+        let (waiting, busy) = (VecDeque::new(), HashSet::new());
+        Self { waiting, busy, width: width_max, width_max, took: None, in_turn: false }
     }
 
     /// Rows that may wait: a second's worth, and an eighth of all while the pace isn't known.
@@ -106,13 +108,13 @@ impl<J> Lane<J> {
         Some((device, job))
     }
 
-    fn learn(&mut self, went: Went, took: Duration, width_max: usize) {
+    fn learn(&mut self, went: Went, took: Duration) {
         if went == Went::Untried {
             return;
         }
         self.took = Some(self.took.map_or(took, |old| old.mul_f64(0.8) + took.mul_f64(0.2)));
         self.width = match went {
-            Went::Well => (self.width + 1).min(width_max),
+            Went::Well => (self.width + 1).min(self.width_max),
             Went::Pressed => (self.width / 2).max(1),
             Went::Neither | Went::Untried => self.width,
         };
@@ -135,10 +137,9 @@ impl<J> Lanes<J> {
 
     /// Puts something into the lane of its receiver, or hands it back when that is full.
     pub(crate) fn add(&mut self, entry: Entry<J>) -> Result<(), Surplus<J>> {
-        let Entry { receiver, device, job } = entry;
-        let bounds = self.bounds;
-        let lane = self.lanes.entry(receiver.clone()).or_insert_with(|| Lane::new(bounds.width_max));
-        if lane.waiting.len() >= lane.waiting_max(bounds.held_max) {
+        let Entry { receiver, device, width_max, job } = entry;
+        let lane = self.lanes.entry(receiver.clone()).or_insert_with(|| Lane::new(width_max));
+        if lane.waiting.len() >= lane.waiting_max(self.bounds.held_max) {
             return Err(Surplus { jobs: vec![job], wait: lane.wait() });
         }
         lane.waiting.push_back((device, job));
@@ -154,8 +155,9 @@ impl<J> Lanes<J> {
             lane.in_turn = false;
             if let Some((device, job)) = lane.take() {
                 self.running += 1;
+                let width_max = lane.width_max;
                 self.enqueue(receiver.clone());
-                return Some(Entry { receiver, device, job });
+                return Some(Entry { receiver, device, width_max, job });
             }
         }
         None
@@ -175,7 +177,7 @@ impl<J> Lanes<J> {
             return Surplus { jobs: Vec::new(), wait: Duration::ZERO };
         };
         lane.busy.remove(device);
-        lane.learn(went, took, self.bounds.width_max);
+        lane.learn(went, took);
         let wait = lane.wait();
         let kept = lane.waiting_max(self.bounds.held_max).min(lane.waiting.len());
         let jobs = lane.waiting.drain(kept..).map(|(_, job)| job).collect();
@@ -212,11 +214,11 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    const BOUNDS: Bounds = Bounds { sends_max: 6, width_max: 4, held_max: 160 };
+    const BOUNDS: Bounds = Bounds { sends_max: 6, held_max: 160 };
 
     fn entry(receiver: u128, device: &str, job: u32) -> Entry<u32> {
         let receiver = (TenantId::default(), Uuid::from_u128(receiver));
-        Entry { receiver, device: DeviceId::parse(device).unwrap(), job }
+        Entry { receiver, device: DeviceId::parse(device).unwrap(), width_max: 4, job }
     }
 
     fn started(lanes: &mut Lanes<u32>) -> Vec<Entry<u32>> {

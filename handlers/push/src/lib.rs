@@ -5,17 +5,21 @@
 //! always under the same id, which is what receivers drop repeats by. Read it in the order of a push:
 //!
 //! - [`outbox`]: `Outbox`, what the dispatcher asks of the database; `Claimed` and `Finished`, what it says
-//! - [`settings`]: bounds and times, each with its unit
+//! - [`settings`]: bounds and times, each with its unit; keys and addresses of the channels
 //! - [`dispatcher`]: `Dispatcher`, which sleeps until there is something to tell; how it starts and stops
 //! - `claims`: takes rows when woken or when one is due, and gives each to its channel
 //! - `desk`: what is in hand: starts what may start, and passes on what became of it
 //! - `lanes`: who is next: fair between receivers, in order for each device, slower where it doesn't go
+//! - [`gate`], `gates`: who isn't asked for a while: providers that fail, refuse our credentials, or say that it is too much
 //! - [`address`], [`target`]: where a webhook may go, and where not; [`check`]: whether a receiver can be told anything
-//! - `webhook`: one attempt over HTTP, signed as Standard Webhooks says
+//! - `message`, `fit`: what a payload says, and how it is made to fit
+//! - `channels`: one file each, from the payload to the form of a provider, and what the provider's answers mean
+//! - `credentials`: keys, and the tokens made with them
+//! - `http`: what channels over HTTP have in common
 //! - `policy`: what becomes of a push after an attempt
 //! - `completions`: writes what became of many pushes at once
 //! - `outage`: waits while the database can't be reached
-//! - `meters`: counters and histograms
+//! - `meters`: counters and histograms; [`status`]: how each channel stands, for people
 
 pub mod outbox;
 pub mod settings;
@@ -23,17 +27,28 @@ pub mod dispatcher;
 mod claims;
 mod desk;
 mod lanes;
+pub mod gate;
+mod gates;
 pub mod address;
 pub mod target;
 pub mod check;
-mod webhook;
+mod message;
+mod fit;
+mod channels;
+mod credentials;
+mod http;
 mod policy;
 mod completions;
 mod outage;
 mod meters;
+pub mod status;
 
+pub use channels::mqtt::Publish;
 pub use check::{BadReceiver, Reach, check};
-pub use dispatcher::Dispatcher;
+pub use credentials::vapid::make_web_push_key;
+pub use dispatcher::{Dispatcher, Statuses};
+pub use gate::GateSettings;
 pub use outbox::{Claimed, Finished, Outbox, Outcome};
-pub use settings::Settings;
+pub use settings::{ApnsSettings, FcmSettings, Settings, WebPushSettings};
+pub use status::Status;
 pub use target::{BadSecret, BadUrl, check_secret, check_url};

@@ -9,33 +9,54 @@ use crate::outbox::Outcome;
 /// Longest text of a receiver that is kept with an error, in bytes.
 pub(crate) const TEXT_BYTES_MAX: usize = 200;
 
+/// After a refusal of our credentials a push waits about as long as after so many attempts.
+const REFUSED_AS: u32 = 3;
+
 /// What came of one attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Answer {
-    /// A 2xx.
+    /// Accepted.
     Accepted {
-        /// Which.
+        /// The HTTP status, 200-299.
         status: u16,
     },
-    /// A 410: it wants no more, ever.
+    /// The receiver wants no more, ever.
     Gone {
-        /// What it said.
+        /// What was said.
         error: String,
     },
-    /// Any other answer, or none.
+    /// Any other answer, or none: it is tried again.
     Failed {
         /// What went wrong.
         error: String,
-        /// Not before this time, says the receiver.
+        /// Not before this time, it was said.
         not_before: Option<Timestamp>,
-        /// It is overloaded, broken or away, so that others for it would fare no better.
-        pressed: bool,
+        /// Whose trouble it is.
+        blame: Blame,
     },
-    /// It can't be sent as it is, to this receiver as it is.
+    /// It can't be sent as it is, to this receiver as it is: our fault.
     Impossible {
         /// Why.
         error: String,
     },
+    /// What is wrong isn't the push but who sends it: our credentials. The attempt doesn't count.
+    Refused {
+        /// What was said.
+        error: String,
+        /// It can't be the receiver's registration either.
+        sure: bool,
+    },
+}
+
+/// Whose trouble a failure is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Blame {
+    /// That of this push, or this receiver: others may fare better.
+    Push,
+    /// The provider is overloaded, broken or away: others for it would fare no better.
+    Provider,
+    /// We send too much: nothing at all before the time that was said.
+    Quota,
 }
 
 /// How long to wait between attempts.
@@ -61,6 +82,12 @@ pub(crate) fn outcome(
         Answer::Accepted { status } => Outcome::Delivered { status },
         Answer::Gone { error } => Outcome::ReceiverGone { error },
         Answer::Impossible { error } => Outcome::Dead { error },
+        Answer::Refused { error, .. } => {
+            // No attempt, so it doesn't grow; its channel may rest longer.
+            let pause = backoff(REFUSED_AS, retry, 0.5 + chance.clamp(0.0, 1.0) / 2.0);
+            let at = later(now, pause).min(deadline);
+            Outcome::Postponed { at, error: Some(error) }
+        }
         Answer::Failed { error, not_before, .. } => {
             let at = later(now, backoff(attempt, retry, chance)).max(not_before.unwrap_or(now));
             if at < deadline {
@@ -136,7 +163,7 @@ mod tests {
     }
 
     fn failed(not_before: Option<Timestamp>) -> Answer {
-        Answer::Failed { error: "503".into(), not_before, pressed: true }
+        Answer::Failed { error: "503".into(), not_before, blame: Blame::Provider }
     }
 
     #[test]
@@ -161,6 +188,13 @@ mod tests {
         assert_eq!(of(Answer::Accepted { status: 204 }), Outcome::Delivered { status: 204 });
         assert_eq!(of(Answer::Gone { error: "410".into() }), Outcome::ReceiverGone { error: "410".into() });
         assert_eq!(of(Answer::Impossible { error: "x".into() }), Outcome::Dead { error: "x".into() });
+    }
+
+    #[test]
+    fn what_is_the_fault_of_our_credentials_costs_no_attempt() {
+        let refused = Answer::Refused { error: "401".into(), sure: true };
+        let outcome = outcome(refused, 1, at(900), at(0), RETRY, 0.0);
+        assert_eq!(outcome, Outcome::Postponed { at: at(10), error: Some("401".into()) });
     }
 
     #[test]

@@ -11,7 +11,7 @@ use axum::serve::ListenerExt as _;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use statecast_broker::Broker;
 use statecast_flow::{Flow, Rules};
-use statecast_push::{Dispatcher, Reach};
+use statecast_push::Dispatcher;
 use statecast_search::Search;
 use statecast_state::document;
 use statecast_store::{Local, Owner, Store};
@@ -23,6 +23,7 @@ use tracing::{error, info};
 
 use crate::access::{self, Gate};
 use crate::config::{Config, Mqtt};
+use crate::forward::Forward;
 use crate::http::{self, Http};
 use crate::outbox::Outbox;
 use crate::rulebook::Rulebook;
@@ -147,11 +148,6 @@ impl Application {
 
         let wake = Arc::new(Notify::new());
         let outbox = Arc::new(Outbox::new(store.clone(), rulebook.clone()));
-        let allow_private = config.push.allow_private_addresses || config.dev;
-        let reach = Reach { private: allow_private, ntfy: None };
-        let push_settings = statecast_push::Settings { reach: reach.clone(), ..Default::default() };
-        let pushes = Dispatcher::start(outbox, push_settings, wake.clone(), stop_followers.clone())?;
-
         let (sender, deliveries) = mpsc::channel(DELIVERIES_MAX);
         let sessions = Arc::new(DurableSessions::new(store.clone(), &owner, flow.clone()));
         let listener = TcpListener::bind(config.http.listen)
@@ -160,6 +156,12 @@ impl Application {
         let broker = Broker::start(config.mqtt.for_broker(), gate.clone(), sessions, sender)
             .await
             .with_context(|| listening(&config.mqtt))?;
+        let push_settings = config.push.for_dispatcher(&config.data_dir, config.dev);
+        config.push.make_key(&config.data_dir)?;
+        let reach = Arc::new(push_settings.reach.clone());
+        let mqtt = Arc::new(Forward::new(broker.clone()));
+        let pushes = Dispatcher::start(outbox, push_settings, mqtt, wake.clone(), stop_followers.clone())?;
+
         let (dispatch, stop_dispatch) = (TaskTracker::new(), CancellationToken::new());
         dispatch.spawn({
             let (flow, stop) = (flow.clone(), stop_dispatch.clone());
@@ -202,7 +204,8 @@ impl Application {
                 rulebook,
                 metrics,
                 gate,
-                reach: Arc::new(reach),
+                reach,
+                push_statuses: pushes.statuses(),
                 gates: http::Gates::default(),
                 stop: stop_http.clone(),
             },

@@ -1,7 +1,8 @@
 //! Configuration: the command line over the environment over a TOML file over the defaults.
 //!
 //! `http.listen` is `STATECAST__HTTP__LISTEN` in the environment. An unknown key is an error that names its
-//! line and the nearest key that exists. [`mqtt`] and [`tls`] have the settings of the MQTT side.
+//! line and the nearest key that exists. [`mqtt`] and [`tls`] have the settings of the MQTT side,
+//! [`push`] those of telling people.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -11,9 +12,11 @@ use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 mod mqtt;
+mod push;
 mod tls;
 
 pub use self::mqtt::Mqtt;
+pub use self::push::Push;
 pub use self::tls::MqttTls;
 use crate::access::passwords;
 
@@ -101,14 +104,6 @@ pub struct Retention {
     pub dead_letter_bytes_max: u64,
     /// Days for which it can be told what became of a notification, or of a request for desired state.
     pub delivery_days: u32,
-}
-
-/// Telling people.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Push {
-    /// Webhooks may go to private and loopback addresses.
-    pub allow_private_addresses: bool,
 }
 
 /// The search index.
@@ -216,7 +211,8 @@ impl Config {
                 );
             }
         }
-        self.mqtt.check()
+        self.mqtt.check()?;
+        self.push.check()
     }
 }
 

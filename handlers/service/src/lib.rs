@@ -2,7 +2,7 @@
 //!
 //! - [`config`]: what can be set, and where from
 //! - [`access`]: who is let in, and what they may do
-//! - [`sessions`], [`downlink`]: what else the broker asks, and what it is told
+//! - [`sessions`], [`downlink`], [`forward`]: what else the broker asks, and what it is told
 //! - [`rulebook`], [`tallies`], [`outbox`], [`source`]: glue between crates that don't know each other
 //! - [`housekeeping`]: what time brings
 //! - [`http`]: the HTTP interface and the console
@@ -14,6 +14,7 @@ pub mod config;
 pub mod access;
 pub mod sessions;
 pub mod downlink;
+pub mod forward;
 pub mod rulebook;
 pub mod tallies;
 pub mod outbox;

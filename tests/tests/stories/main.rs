@@ -19,6 +19,7 @@ mod bad_requests;
 mod cli;
 mod clients;
 mod gateways;
+mod channels;
 mod rumqttc;
 mod transports;
 mod readme;

@@ -1,5 +1,7 @@
 //! An outbox in memory, and receivers on loopback that answer as they are told.
 
+#![allow(dead_code, reason = "each of the tests uses a part")]
+
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -9,13 +11,15 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::{Context, bail};
 use axum::Router;
 use axum::body::Bytes;
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, Uri};
 use axum::response::Response;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use serde_json::json;
-use statecast_push::{Claimed, Dispatcher, Finished, Outbox, Outcome, Reach, Settings};
+use statecast_push::{
+    Claimed, Dispatcher, Finished, GateSettings, Outbox, Outcome, Publish, Reach, Settings,
+};
 use statecast_state::alarm::Severity;
 use statecast_state::rule::{Receiver, ReceiverKind};
 use statecast_state::{DeviceId, Position, Push, PushKind, TenantId, Timestamp};
@@ -152,6 +156,28 @@ impl Outbox for Memory {
     }
 }
 
+/// What was published: tenant, topic, payload.
+#[derive(Default)]
+pub(crate) struct Topics(pub(crate) Mutex<Vec<(TenantId, String, Bytes)>>);
+
+impl Publish for Topics {
+    fn publish<'a>(
+        &'a self,
+        tenant: &'a TenantId,
+        topic: &'a str,
+        payload: Bytes,
+    ) -> BoxFuture<'a, Result<(), String>> {
+        async move {
+            if topic.ends_with("/refused") {
+                return Err("too many topics".to_owned());
+            }
+            self.0.lock().push((tenant.clone(), topic.to_owned(), payload));
+            Ok(())
+        }
+        .boxed()
+    }
+}
+
 /// A dispatcher over an outbox in memory.
 pub(crate) struct Bench {
     /// The outbox.
@@ -162,15 +188,19 @@ pub(crate) struct Bench {
     pub(crate) wake: Arc<Notify>,
     /// Stops it.
     pub(crate) stop: CancellationToken,
+    /// What it published.
+    pub(crate) topics: Arc<Topics>,
 }
 
 impl Bench {
     /// Starts it.
     pub(crate) fn start(settings: Settings) -> Self {
         let outbox = Arc::new(Memory::default());
+        let topics = Arc::new(Topics::default());
         let (wake, stop) = (Arc::new(Notify::new()), CancellationToken::new());
-        let dispatcher = Dispatcher::start(outbox.clone(), settings, wake.clone(), stop.clone()).unwrap();
-        Self { outbox, dispatcher, wake, stop }
+        let dispatcher =
+            Dispatcher::start(outbox.clone(), settings, topics.clone(), wake.clone(), stop.clone()).unwrap();
+        Self { outbox, dispatcher, wake, stop, topics }
     }
 
     /// What a commit with pushes does.
@@ -192,6 +222,13 @@ pub(crate) fn quick() -> Settings {
     Settings {
         retry_base: Duration::from_millis(2),
         retry_cap: Duration::from_millis(20),
+        gates: GateSettings {
+            rest: Duration::from_millis(10),
+            rest_max: Duration::from_millis(50),
+            pause: Duration::from_millis(50),
+            pause_max: Duration::from_millis(50),
+            ..GateSettings::default()
+        },
         reach: Reach { private: true, ntfy: None },
         ..Settings::default()
     }
@@ -199,6 +236,8 @@ pub(crate) fn quick() -> Settings {
 
 /// A request that a receiver got.
 pub(crate) struct Received {
+    /// The path that it was sent to.
+    pub(crate) path: String,
     /// Its headers.
     pub(crate) headers: HeaderMap,
     /// Its body.
@@ -238,14 +277,14 @@ impl Hook {
             (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)), Arc::new(answer));
         let changed = Arc::new(watch::Sender::new(()));
         let (log, peak_seen, tell) = (received.clone(), peak.clone(), changed.clone());
-        let handler = move |headers: HeaderMap, body: Bytes| {
+        let handler = move |uri: Uri, headers: HeaderMap, body: Bytes| {
             let (log, peak, running, answer) =
                 (log.clone(), peak_seen.clone(), running.clone(), answer.clone());
             let tell = tell.clone();
             async move {
                 let n = {
                     let mut log = log.lock();
-                    log.push(Received { headers, body, at: Instant::now() });
+                    log.push(Received { path: uri.path().to_owned(), headers, body, at: Instant::now() });
                     log.len() - 1
                 };
                 tell.send_replace(());

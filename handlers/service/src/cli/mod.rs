@@ -110,7 +110,8 @@ fn run(cli: Cli) -> Result<()> {
     match cli.command {
         Command::Serve(_) => runtime()?.block_on(serve::run(load()?)),
         Command::Config(ConfigCommand::Check) => {
-            load()?;
+            let config = load()?;
+            config.push.check_files(&config.data_dir)?;
             say("the configuration is right")
         }
         Command::Config(ConfigCommand::Show) => {

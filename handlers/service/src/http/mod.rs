@@ -8,7 +8,8 @@
 //! - `requests`: what became of what devices should be
 //! - `queries`: queries under a name, with their counts
 //! - `rehearse`: what a rule would have done
-//! - `rules`, `receivers` with their `receiver_form`, `deliveries`: who is to be told of what, and what became of it
+//! - `rules`, `receivers` with their `receiver_form`, `deliveries`, `channels`: who is to be told of what, and what became
+//!   of it
 //! - `alarms`: what people are to take note of, and their answer
 //! - `operations`: refused payloads, usage, health, metrics
 //! - `console`: the pages for people
@@ -40,6 +41,7 @@ mod receivers;
 mod receiver_form;
 mod deliveries;
 mod alarms;
+mod channels;
 mod operations;
 mod console;
 mod mqtt;
@@ -54,7 +56,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use serde::Serialize;
 use statecast_broker::Broker;
 use statecast_flow::Flow;
-use statecast_push::Reach;
+use statecast_push::{Reach, Statuses};
 use statecast_search::Search;
 use statecast_state::document::{self, Limits};
 use statecast_state::{Document, Position};
@@ -99,6 +101,8 @@ pub struct Http {
     pub gate: Arc<Gate>,
     /// Which addresses receivers may have.
     pub reach: Arc<Reach>,
+    /// How the channels stand.
+    pub push_statuses: Statuses,
     /// What takes much waits here, or is refused.
     pub gates: Gates,
     /// Live streams end when this is cancelled.
@@ -175,6 +179,7 @@ fn api() -> OpenApiRouter<Http> {
         .merge(receivers::routes())
         .merge(deliveries::routes())
         .merge(alarms::routes())
+        .merge(channels::routes())
         .merge(operations::routes())
 }
 
