@@ -46,7 +46,13 @@ pub fn weight(change: &Change) -> usize {
     let twin = change.after.as_deref().map_or(0, footprint);
     let documents = document_footprint(&change.patch) + document_footprint(&change.inverse);
     // A request shares its patch with the twin.
-    size_of::<Change>() + twin + documents + 1_024 * change.pushes.len() + 256 * change.requests.len()
+    let alarms = change.alarms.len() + change.events.len() + change.decisions.len();
+    size_of::<Change>()
+        + twin
+        + documents
+        + 1_024 * change.pushes.len()
+        + 512 * alarms
+        + 256 * change.requests.len()
 }
 
 /// A handle to the lanes. They end when the last handle is gone and nothing waits.

@@ -1,6 +1,6 @@
 //! Which alarms time changes next: the database is asked for those of the next minute, not for all.
 //!
-//! *Guarantee*: an alarm that is due is looked at, also after a restart. Those that are committed while it is read
+//! *Guarantee*: an alarm that is due is looked at, also after a restart, and again when that came to nothing. Those that are committed while it is read
 //! set their timers themselves ([`Timers::follow`]): how far is read is said before it is.
 //! *Bound*: [`TIMERS_MAX`] timers a read, and one read a second.
 
@@ -53,7 +53,8 @@ impl Dues {
         };
         (self.read, self.read_at) = match dues.last() {
             Some(last) if dues.len() >= TIMERS_MAX => (last.clone(), later(now, PAUSE)),
-            _ => (Due { at: until, key: None }, later(now, AHEAD / 2)),
+            // From the beginning: what a look came to nothing for is looked at again.
+            _ => (beginning(), later(now, AHEAD / 2)),
         };
         for Due { at, key } in dues {
             if let Some(key) = key {

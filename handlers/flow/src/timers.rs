@@ -61,7 +61,7 @@ impl Timers {
     pub fn follow(&self, key: &DeviceKey, changes: &[Arc<Change>]) {
         let until = Timestamp::from_micros(self.alarms_until.load(Ordering::Acquire));
         let dues = changes.iter().flat_map(|change| &change.alarms).filter_map(|alarm| alarm.due_at);
-        if let Some(due) = dues.filter(|due| *due <= until).min() {
+        for due in dues.filter(|due| *due <= until) {
             self.set(Timer { due, key: key.clone(), why: Why::Alarm });
         }
     }

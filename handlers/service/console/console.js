@@ -1,43 +1,13 @@
 // The console: a page over the public API, with nothing that another client couldn't do.
 
+import { leaveAlarms, showAlarms } from "./alarms.js";
+import { ago, api, at, json, make, stream } from "./api.js";
 import { completeIn } from "./complete.js";
 import { figures, matches, meant } from "./results.js";
 
-const at = (id) => document.getElementById(id);
 const shown = { query: "", sort: "", facets: "", stats: "", histograms: "", cursor: "", device: "", live: null };
 /** What makes a search, and stands in its address. */
 const asked = ["query", "sort", "facets", "stats", "histograms"];
-
-/** Calls the API; a problem becomes an Error with its words. */
-async function api(path, options = {}) {
-  const key = sessionStorage.getItem("key");
-  const headers = { ...(key && { authorization: `Bearer ${key}` }), ...options.headers };
-  const response = await fetch(`v1/${path}`, { ...options, headers });
-  if (response.ok) return response;
-  const problem = await response.json().catch(() => ({}));
-  if (response.status === 401) at("key-form").hidden = false;
-  const place = problem.column ? ` (column ${problem.column})` : "";
-  const expected = problem.expected ? `; expected ${problem.expected}.` : "";
-  const hint = problem.suggestion ? ` Did you mean ${problem.suggestion}?` : "";
-  throw new Error(`${problem.detail ?? response.statusText}${place}${expected}${hint}`);
-}
-
-const json = async (path, options) => (await api(path, options)).json();
-
-/** Makes an element; text is always text. */
-function make(tag, text, className) {
-  const element = document.createElement(tag);
-  if (text !== undefined) element.textContent = text;
-  if (className) element.className = className;
-  return element;
-}
-
-const ago = (time) => {
-  if (!time) return "never";
-  const seconds = Math.max(0, (Date.now() - Date.parse(time)) / 1000);
-  if (seconds < 90) return `${Math.round(seconds)} s ago`;
-  return seconds < 5400 ? `${Math.round(seconds / 60)} min ago` : `${Math.round(seconds / 3600)} h ago`;
-};
 
 function say(text, problem = false) {
   at("status").textContent = text;
@@ -116,28 +86,14 @@ async function follow() {
   const live = (shown.live = new AbortController());
   try {
     const params = new URLSearchParams({ q: shown.query || "*" });
-    const response = await api(`changes?${params}`, { signal: live.signal });
-    const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
-    let text = "";
-    for (;;) {
-      const { value, done } = await reader.read();
-      if (done) break;
-      text += value;
-      const events = text.split("\n\n");
-      text = events.pop();
-      for (const event of events) apply(event);
-    }
+    await stream(`changes?${params}`, live.signal, apply);
     say("the live stream ended; search again to go on");
   } catch (error) {
     if (error.name !== "AbortError") say(`live: ${error.message}`, true);
   }
 }
 
-function apply(event) {
-  const field = (name) => event.match(new RegExp(`^${name}: ?(.*)$`, "m"))?.[1];
-  const data = field("data");
-  if (!data) return;
-  const told = JSON.parse(data);
+function apply(told) {
   if (told.device === shown.device) showDevice();
   const old = at("rows").querySelector(`tr[data-device="${CSS.escape(told.device)}"]`);
   if (!old) return;
@@ -222,11 +178,15 @@ async function showList(name) {
 function route() {
   const [view, device] = location.hash.slice(1).split("/");
   const list = view in lists;
-  at("devices").hidden = list;
+  const alarms = view === "alarms";
+  at("devices").hidden = list || alarms;
+  at("alarms").hidden = !alarms;
   at("list").hidden = !list;
   for (const link of document.querySelectorAll("nav a")) {
     link.toggleAttribute("aria-current", link.hash === `#${view || "devices"}`);
   }
+  if (alarms) return showAlarms();
+  leaveAlarms();
   if (list) return showList(view);
   shown.device = device ? decodeURIComponent(device) : "";
   if (shown.device) showDevice();
@@ -257,6 +217,7 @@ at("key-form").addEventListener("submit", (event) => {
   event.preventDefault();
   sessionStorage.setItem("key", at("key").value);
   at("key-form").hidden = true;
+  route();
   search();
 });
 addEventListener("keydown", (event) => {

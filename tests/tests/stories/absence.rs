@@ -49,7 +49,7 @@ async fn a_rule_fires_once_until_the_device_is_seen_again() -> Result<()> {
     report(&api, "pump", &json!({ "watched": true })).await?;
     report(&api, "other", &json!({ "watched": false })).await?;
     let told = hook.next().await?.json()?;
-    ensure!(told["type"] == "rule.absence" && told["title"] == "pump is silent", "{told}");
+    ensure!(told["type"] == "alarm.raised" && told["title"] == "pump is silent", "{told}");
     let first = absences(&api, "pump", 1).await?;
     let twin = api.json("/v1/devices/pump").await?;
     ensure!(first[0]["patch"]["seen"] == twin["received_at"], "{first:?} {twin}");
@@ -57,6 +57,9 @@ async fn a_rule_fires_once_until_the_device_is_seen_again() -> Result<()> {
     // A second device marks the time: when its turn has come twice, the first one had its chance.
     for n in 1..=2 {
         report(&api, "mark", &json!({ "watched": true })).await?;
+        if n > 1 {
+            ensure!(hook.next().await?.json()?["type"] == "alarm.cleared", "it was seen");
+        }
         ensure!(hook.next().await?.json()?["device"] == "mark");
         absences(&api, "mark", n).await?;
     }
@@ -65,6 +68,8 @@ async fn a_rule_fires_once_until_the_device_is_seen_again() -> Result<()> {
         "once, and only who matches"
     );
     report(&api, "pump", &json!({ "n": 2 })).await?;
+    let seen = hook.next().await?.json()?;
+    ensure!(seen["type"] == "alarm.cleared" && seen["device"] == "pump", "{seen}");
     ensure!(hook.next().await?.json()?["device"] == "pump", "it was seen, and is absent again");
     absences(&api, "pump", 2).await?;
 

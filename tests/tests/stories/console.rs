@@ -149,3 +149,24 @@ async fn a_query_is_completed_and_what_it_finds_is_summed_up() -> Result<()> {
     browser.until("return document.querySelectorAll('#rows tr').length === 2").await?;
     browser.close().await
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn alarms_come_as_they_are_raised_and_are_acknowledged_with_a_button() -> Result<()> {
+    let service = Service::start()?;
+    let api = service.api();
+    let rule = json!({ "name": "hot", "query": "temperature:>80", "title": "t", "severity": "critical" });
+    api.call(Method::POST, "/v1/rules", &rule).await?;
+    let browser = Browser::start().await?;
+    browser.open(&format!("http://{}/#alarms", service.http)).await?;
+    browser.until("return document.getElementById('alarm-status').textContent.includes('0 active')").await?;
+    api.call(Method::POST, "/v1/devices/boiler-1/state", &json!({ "temperature": 90 })).await?;
+    let row = "const row = document.querySelector('#alarm-rows tr')?.textContent ?? '';";
+    browser.until(&format!("{row} return row.includes('criticalboiler-1hotactive')")).await?;
+    browser.run("[...document.querySelectorAll('.actions button')].find((b) => b.textContent === 'Acknowledge').click()").await?;
+    browser.until(&format!("{row} return row.includes('acknowledged by')")).await?;
+    browser.run("[...document.querySelectorAll('.actions button')].find((b) => b.textContent.startsWith('Shelve')).click()").await?;
+    browser.until(&format!("{row} return row.includes('shelved until')")).await?;
+    let alarms = api.json("/v1/alarms?state=active&acknowledged=true").await?;
+    ensure!(alarms["items"][0]["shelved_until"].is_string(), "{alarms}");
+    browser.close().await
+}

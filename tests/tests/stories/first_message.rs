@@ -41,7 +41,7 @@ async fn from_a_publish_to_a_push() -> Result<()> {
     Webhook::new(text(&webhook, "secret"))?.verify(&call.body, &call.headers).context("the signature")?;
     let told = call.json()?;
     ensure!(told["title"] == "thermo-1 is low" && told["body"] == "15 % left", "{told}");
-    ensure!(told["type"] == "rule.enter" && told["rule"]["id"] == rule["id"], "{told}");
+    ensure!(told["type"] == "alarm.raised" && told["rule"]["id"] == rule["id"], "{told}");
     let path = "/v1/deliveries?state=delivered&device=thermo-1";
     let delivered = wait::until("both deliveries are listed", || async {
         let list = api.json(path).await.ok()?;

@@ -8,12 +8,14 @@ use serde_json::{Value, json};
 use statecast_tests::{Api, Service, Version, Wire};
 
 /// A route of each scope: reading it, or changing nothing, answers anything but 401 and 403.
-const ROUTES: [(&str, &str, &str); 16] = [
+const ROUTES: [(&str, &str, &str); 18] = [
     ("read", "GET", "devices"),
     ("read", "GET", "devices/d/history"),
     ("read", "GET", "search?q=a"),
     ("read", "GET", "search/complete?q=a"),
     ("read", "GET", "search/export?q=a"),
+    ("read", "GET", "alarms"),
+    ("write", "POST", "alarms/00000000-0000-8000-8000-000000000000/unshelve"),
     ("write", "POST", "devices/d/state"),
     ("write", "PATCH", "devices/d/tags"),
     ("devices", "PUT", "devices/d"),

@@ -8,6 +8,7 @@ mod forward;
 mod credentials;
 mod presence;
 mod absence;
+mod alarms;
 mod access;
 mod policies;
 mod keys;

@@ -9,12 +9,15 @@ use statecast_tests::{Api, Service, Version, Wire};
 async fn belongings(api: &Api) -> Result<Vec<(Method, String, Value)>> {
     let id = |made: &Value| made["id"].as_str().map(str::to_owned).context("an id");
     let rule =
-        api.call(Method::POST, "/v1/rules", &json!({ "name": "r", "query": "a:1", "title": "t" })).await?;
+        api.call(Method::POST, "/v1/rules", &json!({ "name": "r", "query": "b:1", "title": "t" })).await?;
     let receiver = api.call(Method::POST, "/v1/receivers", &json!({ "name": "r", "kind": "live" })).await?;
     let key = api.call(Method::POST, "/v1/keys", &json!({ "name": "k", "scopes": ["read"] })).await?;
     let policy = json!({ "publish": [], "subscribe": [] });
     api.call(Method::PUT, "/v1/policies/theirs", &policy).await?;
     let (rule, receiver, key) = (id(&rule)?, id(&receiver)?, id(&key)?);
+    api.call(Method::POST, "/v1/devices/pump/state", &json!({ "b": 1 })).await?;
+    let alarms = api.json("/v1/alarms?device=pump").await?;
+    let alarm = id(&alarms["items"][0])?;
     let patch = json!({});
     Ok(vec![
         (Method::GET, "devices/pump".to_owned(), json!(null)),
@@ -31,6 +34,10 @@ async fn belongings(api: &Api) -> Result<Vec<(Method, String, Value)>> {
         (Method::DELETE, format!("keys/{key}"), json!(null)),
         (Method::GET, "policies/theirs".to_owned(), json!(null)),
         (Method::DELETE, "policies/theirs".to_owned(), json!(null)),
+        (Method::GET, format!("alarms/{alarm}"), json!(null)),
+        (Method::POST, format!("alarms/{alarm}/ack"), json!({ "version": 1 })),
+        (Method::POST, format!("alarms/{alarm}/shelve"), json!({ "for": "1h" })),
+        (Method::POST, format!("alarms/{alarm}/unshelve"), json!({})),
     ])
 }
 
@@ -47,7 +54,7 @@ async fn over_http_what_is_theirs_is_not_there() -> Result<()> {
         ensure!(!text.contains("theirs") || path.contains("theirs"), "{path}: {text}");
     }
     let twin = theirs.json("/v1/devices/pump").await?;
-    ensure!(twin["version"] == 1, "nothing was done to it: {twin}");
+    ensure!(twin["version"] == 2, "nothing was done to it: {twin}");
     // There is one index for all: what it has of others can't be learned, nor can it be made anew for all.
     for path in ["/v1/index/verify", "/v1/index/rebuild"] {
         ensure!(ours.send(Method::POST, path, &json!(null)).await?.status() == 403, "{path}");

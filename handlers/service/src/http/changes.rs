@@ -8,6 +8,7 @@ use axum::http::HeaderMap;
 use axum::response::sse::Event;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use statecast_state::alarm::Event as AlarmEvent;
 use statecast_state::query::Query as Search;
 use statecast_state::{Change, DeviceId, Kind, Position, TenantId, Timestamp, Twin};
 use statecast_store::{Store, StoreError};
@@ -47,7 +48,8 @@ struct Asked {
     snapshot: bool,
 }
 
-/// Follows committed changes from now on, or from after `Last-Event-ID`.
+/// Follows committed changes from now on, or from after `Last-Event-ID`. What a change did to alarms of the device
+/// stands in `alarms`.
 ///
 /// With a query, each change of a device that matched before or matches after it is one event. A `reset` event says
 /// that changes were missed because they are too long ago or too many: read the present state, then go on. Events
@@ -107,6 +109,9 @@ struct Told<'a> {
     entry: Entry,
     #[serde(skip_serializing_if = "Option::is_none")]
     twin: Option<&'a Twin>,
+    /// What happened to alarms of the device; left out when nothing did, and of changes that are read from history.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    alarms: &'a [AlarmEvent],
 }
 
 impl Changes {
@@ -183,7 +188,8 @@ impl Teller for Changes {
         }
         let Some(name) = self.name(change) else { return Vec::new() };
         let twin = self.query.is_some().then_some(change.after.as_deref()).flatten();
-        let told = Told { device: &change.key.device, entry: Entry::of(change), twin };
+        let told =
+            Told { device: &change.key.device, entry: Entry::of(change), twin, alarms: &change.events };
         vec![event(name, change.position, &told)]
     }
 
@@ -234,7 +240,7 @@ impl Teller for Changes {
             .filter(|row| row.key.tenant == self.tenant)
             .map(|row| {
                 let (device, position) = (row.key.device.clone(), row.row.position);
-                let told = Told { device: &device, entry: Entry::from(row.row), twin: None };
+                let told = Told { device: &device, entry: Entry::from(row.row), twin: None, alarms: &[] };
                 event("change", position, &told)
             })
             .collect();

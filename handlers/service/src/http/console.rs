@@ -20,6 +20,8 @@ pub(super) fn routes(api: OpenApi) -> Router<Http> {
             get(|| async { file("text/html; charset=utf-8", include_str!("../../console/index.html")) }),
         )
         .route("/console.js", get(|| async { script(include_str!("../../console/console.js")) }))
+        .route("/api.js", get(|| async { script(include_str!("../../console/api.js")) }))
+        .route("/alarms.js", get(|| async { script(include_str!("../../console/alarms.js")) }))
         .route("/results.js", get(|| async { script(include_str!("../../console/results.js")) }))
         .route("/complete.js", get(|| async { script(include_str!("../../console/complete.js")) }))
         .route("/console.css", get(|| async { file("text/css", include_str!("../../console/console.css")) }))

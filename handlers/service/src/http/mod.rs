@@ -40,8 +40,8 @@ mod rules;
 mod receivers;
 mod receiver_form;
 mod deliveries;
-mod alarms;
 mod channels;
+mod alarms;
 mod operations;
 mod console;
 mod mqtt;
@@ -178,8 +178,8 @@ fn api() -> OpenApiRouter<Http> {
         .merge(rules::routes())
         .merge(receivers::routes())
         .merge(deliveries::routes())
-        .merge(alarms::routes())
         .merge(channels::routes())
+        .merge(alarms::routes())
         .merge(operations::routes())
 }
 

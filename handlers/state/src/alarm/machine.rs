@@ -135,6 +135,15 @@ impl Alarm {
         self.due_at = self.next_due(terms);
     }
 
+    /// Its device is removed: it is cleared, and nothing waits any more.
+    pub fn leave(&mut self, now: Timestamp, sink: &mut Sink<'_>) {
+        self.clear(now, sink);
+        if self.is_shelved() {
+            self.end_shelf(now, None, sink);
+        }
+        self.due_at = None;
+    }
+
     /// Whether what somebody saw at a version is what it still is.
     ///
     /// # Errors
@@ -200,17 +209,17 @@ impl Alarm {
         self.tell(What::Unshelved, now, actor, None, sink);
     }
 
-    /// Tells those who are to be told because nobody takes note.
+    /// Tells those who are to be told because nobody takes note: first again those who were told, then the next.
     fn press(&mut self, terms: &Terms<'_>, now: Timestamp, sink: &mut Sink<'_>) {
-        while self.escalates_at(terms).is_some_and(|at| at <= now) {
-            self.step += 1;
-            self.tell(What::Escalated, now, None, None, sink);
-        }
         if self.repeats_at(terms).is_some_and(|at| at <= now) {
             self.repeats += 1;
             self.told_at = Some(now);
             self.version += 1;
             self.tell(What::Repeated, now, None, None, sink);
+        }
+        while self.escalates_at(terms).is_some_and(|at| at <= now) {
+            self.step += 1;
+            self.tell(What::Escalated, now, None, None, sink);
         }
     }
 

@@ -60,7 +60,7 @@ impl RuleSet {
         }
         match after {
             Some(_) => work.overdue(),
-            None => work.clear(twin.alarms.iter().map(|alarm| alarm.rule)),
+            None => work.leave(),
         }
         work.fired
     }
@@ -217,6 +217,11 @@ mod tests {
         assert_eq!(device.reports(4, Some(10)), [What::Cleared]);
         assert_eq!(device.reports(5, None), [What::Reraised], "it was removed, and is gone at once");
         assert!(!device.alarm().active);
+        let mut device = Device::new(&[json!({})]);
+        device.reports(1, Some(10));
+        device.wishes(2, Wish::Shelve(at(99).now, None)).unwrap();
+        assert_eq!(device.reports(3, None), [What::Cleared, What::Unshelved]);
+        assert_eq!(device.alarm().due_at, None, "nothing waits for what isn't there");
     }
 
     #[test]

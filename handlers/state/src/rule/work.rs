@@ -38,7 +38,8 @@ impl<'a> Work<'a> {
             On::Change => (false, is && changed()),
             On::Absence => (is && self.set.is_absent(rule, self.twin, known, self.at), false),
         };
-        let may_change = known.is_some_and(|alarm| alarm.active || alarm.due_at.is_some());
+        // What a removed device leaves is for all its alarms the same, see `leave`.
+        let may_change = after.is_some() && known.is_some_and(|alarm| alarm.active || alarm.due_at.is_some());
         if happened {
             let severity = rule.severity(self.twin, now);
             self.always(rule.rule.id, |alarm, terms, sink| alarm.happen(severity, terms, now, sink));
@@ -51,7 +52,8 @@ impl<'a> Work<'a> {
     pub(super) fn review(&mut self, id: Uuid) {
         match self.set.rule(id) {
             Some(rule) => self.look(rule, Some(self.twin), Some(self.twin)),
-            None => self.clear([id].into_iter()),
+            None if self.alarm(id).is_some() => self.observe(id, None),
+            None => {}
         }
     }
 
@@ -64,11 +66,12 @@ impl<'a> Work<'a> {
         }
     }
 
-    /// Clears the alarms of these rules, where that wasn't done yet.
-    pub(super) fn clear(&mut self, rules: impl Iterator<Item = Uuid>) {
-        for rule in rules {
-            if !self.is_done(rule) && self.alarm(rule).is_some() {
-                self.observe(rule, None);
+    /// Clears the alarms of a device that was removed, where that wasn't done yet.
+    pub(super) fn leave(&mut self) {
+        let now = self.at.now;
+        for alarm in &self.twin.alarms {
+            if !self.is_done(alarm.rule) {
+                self.always(alarm.rule, |alarm, _, sink| alarm.leave(now, sink));
             }
         }
     }
