@@ -30,6 +30,7 @@ use crate::rulebook::Rulebook;
 use crate::sessions::DurableSessions;
 use crate::source::Truth;
 use crate::tallies::Tallies;
+use crate::tickets::Tickets;
 use crate::{downlink, housekeeping, open_files};
 
 /// Deliveries that may wait between the broker and the flow. The broker bounds their bytes.
@@ -147,7 +148,10 @@ impl Application {
         }
 
         let wake = Arc::new(Notify::new());
-        let outbox = Arc::new(Outbox::new(store.clone(), rulebook.clone()));
+        let tickets = Arc::new(Tickets::open(&store).await?);
+        let group_interval = Duration::from_millis(config.push.group_interval_ms);
+        let outbox = Outbox::new(store.clone(), rulebook.clone(), tickets.clone(), group_interval);
+        let outbox = Arc::new(outbox);
         let (sender, deliveries) = mpsc::channel(DELIVERIES_MAX);
         let sessions = Arc::new(DurableSessions::new(store.clone(), &owner, flow.clone()));
         let listener = TcpListener::bind(config.http.listen)
@@ -167,7 +171,7 @@ impl Application {
             let (flow, stop) = (flow.clone(), stop_dispatch.clone());
             async move { flow.dispatch(deliveries, stop).await }
         });
-        followers.spawn(downlink::follow(feed, broker.clone(), wake, stop_followers.clone()));
+        followers.spawn(downlink::follow(feed, broker.clone(), wake.clone(), stop_followers.clone()));
         followers.spawn({
             let (flow, stop) = (flow.clone(), stop_followers.clone());
             async move {
@@ -202,6 +206,8 @@ impl Application {
                 began_at,
                 broker: broker.clone(),
                 rulebook,
+                tickets,
+                wake_pushes: wake,
                 metrics,
                 gate,
                 reach,

@@ -3,6 +3,7 @@
 //! - [`config`]: what can be set, and where from
 //! - [`access`]: who is let in, and what they may do
 //! - [`sessions`], [`downlink`], [`forward`]: what else the broker asks, and what it is told
+//! - [`tickets`]: what lets a push be answered without a key
 //! - [`rulebook`], [`tallies`], [`outbox`], [`source`]: glue between crates that don't know each other
 //! - [`housekeeping`]: what time brings
 //! - [`http`]: the HTTP interface and the console
@@ -15,6 +16,7 @@ pub mod access;
 pub mod sessions;
 pub mod downlink;
 pub mod forward;
+pub mod tickets;
 pub mod rulebook;
 pub mod tallies;
 pub mod outbox;

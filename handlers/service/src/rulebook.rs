@@ -1,17 +1,18 @@
-//! Rules and receivers: the table is the truth, the flow has a compiled copy for each tenant.
+//! Rules, people and receivers: the tables are the truth, the flow has a compiled copy for each tenant.
 
 use std::collections::BTreeSet;
 
 use anyhow::Result;
 use statecast_flow::Rules;
 use statecast_state::TenantId;
+use statecast_state::person::{CompiledPerson, Person};
 use statecast_state::rule::{CompiledRule, Receiver, Rule, RuleSet};
 use statecast_store::{Store, StoreError};
 use tokio::sync::Mutex;
 use tracing::warn;
 use uuid::Uuid;
 
-/// Changes rules and receivers, one change at a time, so that the copy in memory is never older than the table.
+/// Changes rules, people and receivers, one change at a time, so that the copy in memory is never older than the table.
 pub struct Rulebook {
     store: Store,
     rules: Rules,
@@ -58,6 +59,38 @@ impl Rulebook {
         Ok(removed)
     }
 
+    /// Saves a person, new or changed; answers whether it is new, and none when there are too many.
+    ///
+    /// # Errors
+    /// When the database can't be written.
+    pub async fn save_person(
+        &self,
+        tenant: &TenantId,
+        person: &Person,
+        people_max: usize,
+    ) -> Result<Option<bool>, StoreError> {
+        let _turn = self.one_at_a_time.lock().await;
+        let saved = self.store.put_person(tenant, person, people_max).await?;
+        self.refresh(tenant).await?;
+        Ok(saved)
+    }
+
+    /// Removes a person, with its receivers; false when there is none.
+    ///
+    /// # Errors
+    /// When the database can't be written.
+    pub async fn remove_person(&self, tenant: &TenantId, id: &str) -> Result<bool, StoreError> {
+        let _turn = self.one_at_a_time.lock().await;
+        let removed = self.store.delete_person(tenant, id).await?;
+        self.refresh(tenant).await?;
+        Ok(removed)
+    }
+
+    /// Whether a receiver is one that follows live.
+    pub fn is_live(&self, tenant: &TenantId, receiver: Uuid) -> bool {
+        self.rules.of(tenant).directory().is_live(receiver)
+    }
+
     /// Saves a receiver, new or changed.
     ///
     /// # Errors
@@ -102,7 +135,8 @@ impl Rulebook {
     /// When the database can't be read.
     pub async fn draft(&self, tenant: &TenantId, rule: CompiledRule) -> Result<RuleSet, StoreError> {
         let receivers = self.store.receivers(tenant).await?;
-        Ok(RuleSet::new(tenant.clone(), vec![rule], &receivers))
+        let people = self.people(tenant).await?;
+        Ok(RuleSet::new(tenant.clone(), vec![rule], &receivers, people))
     }
 
     async fn refresh(&self, tenant: &TenantId) -> Result<(), StoreError> {
@@ -115,7 +149,20 @@ impl Rulebook {
                 Err(error) => warn!(%tenant, %error, "a rule is left out"),
             }
         }
-        self.rules.replace(tenant.clone(), RuleSet::new(tenant.clone(), rules, &receivers));
+        let people = self.people(tenant).await?;
+        self.rules.replace(tenant.clone(), RuleSet::new(tenant.clone(), rules, &receivers, people));
         Ok(())
+    }
+
+    async fn people(&self, tenant: &TenantId) -> Result<Vec<CompiledPerson>, StoreError> {
+        let mut people = Vec::new();
+        for person in self.store.people(tenant, "", usize::MAX).await? {
+            match CompiledPerson::new(person) {
+                Ok(person) => people.push(person),
+                // It was checked when it was saved: another version of the language, or another table of time zones.
+                Err(error) => warn!(%tenant, %error, "a person is left out"),
+            }
+        }
+        Ok(people)
     }
 }

@@ -12,11 +12,13 @@
 //! - [`query`]: the query language: one parser, one syntax tree, evaluated in memory
 //! - [`request`]: what somebody asked a device to be, and what became of it
 //! - [`rule`]: rules that fire when a twin enters or leaves a query, or a device is absent
+//! - [`person`]: who is told, and how they want it
 //! - [`alarm`]: what people are to take note of, one for each rule and device
 //! - [`decision`]: why somebody was not told
 //! - [`change`]: what was done to a twin; a row of history and an entry of the feed
 //! - [`mod@undo`]: a twin as it was before a change
 //! - [`push`]: what a person is to be told, and where
+//! - [`claim`]: whether it is still worth it when its time has come
 
 pub mod names;
 pub mod time;
@@ -27,11 +29,13 @@ pub mod patch;
 pub mod query;
 pub mod request;
 pub mod rule;
+pub mod person;
 pub mod alarm;
 pub mod decision;
 pub mod change;
 pub mod undo;
 pub mod push;
+pub mod claim;
 
 pub use change::{Change, Kind};
 pub use decision::{Decision, Verdict};

@@ -36,7 +36,7 @@ pub enum BadName {
     },
 }
 
-fn check(
+pub(crate) fn check(
     what: &'static str,
     text: &str,
     max: usize,

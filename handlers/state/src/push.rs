@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::alarm::Severity;
+use crate::claim::Hold;
 use crate::rule::Receiver;
 use crate::{DeviceId, Position, TenantId, Timestamp};
 
@@ -43,6 +44,9 @@ pub struct Push {
     pub severity: Severity,
     /// It isn't held back and not grouped.
     pub urgent: bool,
+    /// Why it is, or was, held back; none when it isn't.
+    #[serde(default)]
+    pub hold: Option<Hold>,
 }
 
 /// What a push is for.

@@ -24,6 +24,9 @@ pub struct ApiKey {
     pub scopes: Vec<String>,
     /// The name of its policy; none for that of apps.
     pub policy: Option<String>,
+    /// Whose app has it; none for a key that belongs to nobody.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub person: Option<String>,
     /// When it was made.
     pub created_at: Timestamp,
     /// From when on it is worthless, if ever.
@@ -41,6 +44,8 @@ pub struct NewKey {
     pub scopes: Vec<String>,
     /// See [`ApiKey::policy`].
     pub policy: Option<String>,
+    /// See [`ApiKey::person`].
+    pub person: Option<String>,
     /// See [`ApiKey::expires_at`].
     pub expires_at: Option<Timestamp>,
 }
@@ -53,6 +58,7 @@ impl ApiKey {
             name: row.try_get("name")?,
             scopes: row.try_get("scopes")?,
             policy: row.try_get("policy")?,
+            person: row.try_get("person")?,
             created_at: row.moment("created_at")?,
             expires_at: row.time("expires_at")?,
             last_used_at: row.time("last_used_at")?,
@@ -78,8 +84,8 @@ impl Store {
         hash: &Hash,
     ) -> Result<ApiKey, StoreError> {
         let query = sqlx::query(
-            "INSERT INTO api_keys (tenant, id, name, hash, scopes, policy, expires_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING *",
+            "INSERT INTO api_keys (tenant, id, name, hash, scopes, policy, expires_at, person)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8) RETURNING *",
         )
         .bind(tenant.as_str())
         .bind(Uuid::now_v7())
@@ -87,7 +93,8 @@ impl Store {
         .bind(hash.as_slice())
         .bind(&key.scopes)
         .bind(&key.policy)
-        .bind(key.expires_at.map(Timestamp::to_datetime));
+        .bind(key.expires_at.map(Timestamp::to_datetime))
+        .bind(&key.person);
         ApiKey::read(&deadline(query.fetch_one(&self.pool)).await?)
     }
 

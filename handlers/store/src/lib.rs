@@ -20,10 +20,12 @@
 //! - [`silent`]: devices that will have been absent for as long as a rule says
 //! - [`rules`], [`reviews`]: rules, and those that have yet to look at the fleet
 //! - [`alarms`]: what people are to take note of
-//! - [`receivers`], [`outbox`]: who is to be told what
+//! - [`people`], [`receivers`]: who is to be told
+//! - [`outbox`], `claims`, [`receipts`], [`explain`]: what waits to be told, what is sent, what came of it, and why
 //! - [`mqtt`]: what outlives an MQTT connection
 //! - [`credentials`], [`keys`], [`policies`]: who is let in, and what they may do
 //! - [`access_feed`]: word of every change of these
+//! - `secrets`: what the installation signs with
 //! - [`dead_letters`], [`usage`]: the rest
 
 pub mod local;
@@ -52,13 +54,18 @@ pub mod requests;
 pub mod rules;
 pub mod reviews;
 pub mod alarms;
+pub mod people;
 pub mod receivers;
 pub mod outbox;
+mod claims;
+pub mod receipts;
+pub mod explain;
 pub mod mqtt;
 pub mod credentials;
 pub mod keys;
 pub mod policies;
 pub mod access_feed;
+mod secrets;
 pub mod dead_letters;
 pub mod usage;
 

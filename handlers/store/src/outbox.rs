@@ -1,20 +1,23 @@
 //! The outbox: pushes that wait, and what became of the others. Rows are written with the batches.
 //!
-//! States: `waiting`, also while somebody tries to deliver it; `delivered`; `dead`. A claim is a lease: it
-//! moves `due_at` to its end, and who doesn't finish in time has to expect that somebody else claims the push.
+//! States: `waiting`, also while somebody tries to deliver it; then `delivered`, `dead`, or one of those that say why it
+//! wasn't worth sending any more. A claim is a lease: it moves `due_at` to its end, and who doesn't finish in time has
+//! to expect that somebody else claims the push.
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 use sqlx::postgres::PgRow;
 use sqlx::types::Json;
 use sqlx::{Connection, Row};
 use statecast_state::alarm::Severity;
-use statecast_state::push::{Claimed, Finished, Outcome};
+use statecast_state::claim::{Hold, Stale};
+use statecast_state::push::{Finished, Outcome};
 use statecast_state::{DeviceId, Position, Push, PushKind, TenantId, Timestamp};
 use uuid::Uuid;
 
-use crate::receivers::{disable, read_named};
+use crate::explain::read_foreseen;
+use crate::receivers::disable;
 use crate::rows::{Columns, limit, signed, storable, unsigned};
 use crate::store::deadline;
 use crate::{Store, StoreError};
@@ -29,6 +32,25 @@ pub enum PushState {
     Delivered,
     /// Given up.
     Dead,
+    /// Not sent: a later version of its alarm exists.
+    Superseded,
+    /// Not sent: it updates what the receiver was never told.
+    Needless,
+    /// Not sent: a live receiver of the person confirmed that it has the same.
+    Confirmed,
+    /// It went with another one.
+    Grouped,
+}
+
+impl From<Stale> for PushState {
+    fn from(stale: Stale) -> Self {
+        match stale {
+            Stale::Unreachable => Self::Dead,
+            Stale::Superseded => Self::Superseded,
+            Stale::Needless => Self::Needless,
+            Stale::Confirmed => Self::Confirmed,
+        }
+    }
 }
 
 impl PushState {
@@ -38,7 +60,17 @@ impl PushState {
             Self::Waiting => "waiting",
             Self::Delivered => "delivered",
             Self::Dead => "dead",
+            Self::Superseded => "superseded",
+            Self::Needless => "needless",
+            Self::Confirmed => "confirmed",
+            Self::Grouped => "grouped",
         }
+    }
+
+    /// Reads the name back.
+    fn parse(text: &str) -> Option<Self> {
+        let ended = [Self::Dead, Self::Superseded, Self::Needless, Self::Confirmed, Self::Grouped];
+        [Self::Waiting, Self::Delivered].into_iter().chain(ended).find(|state| state.as_str() == text)
     }
 }
 
@@ -58,6 +90,19 @@ pub struct PushRow {
     pub error: Option<String>,
     /// When it was delivered or given up.
     pub done_at: Option<Timestamp>,
+    /// While it waits: what it will be when its time comes, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub foreseen: Option<PushState>,
+    /// The one that it went with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub leader: Option<Uuid>,
+    /// Those that went with it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub members: Vec<Uuid>,
+    /// When the app said that it got it.
+    pub received_at: Option<Timestamp>,
+    /// When a person opened it.
+    pub opened_at: Option<Timestamp>,
 }
 
 /// Which pushes to list: all that fit everything that is set.
@@ -83,15 +128,22 @@ impl Store {
         rows_max: usize,
     ) -> Result<Vec<PushRow>, StoreError> {
         let (position, id) = filter.before.map_or((i64::MAX, Uuid::max()), |(p, id)| (signed(p.0), id));
+        /// The page where `$2`, the device, is used like this.
+        macro_rules! page {
+            ($device:literal) => {
+                concat!(
+                    "WITH due AS MATERIALIZED (SELECT * FROM pushes WHERE tenant = $1 AND ",
+                    $device,
+                    " AND (position, id) < ($4, $5) AND ($3::text IS NULL OR state = $3)
+                    ORDER BY position DESC, id DESC LIMIT $6) ",
+                    include_str!("facts.sql"),
+                    " ORDER BY d.position DESC, d.id DESC"
+                )
+            };
+        }
         let sql = match filter.device {
-            None => {
-                "SELECT * FROM pushes WHERE tenant = $1 AND $2::text IS NULL AND (position, id) < ($4, $5)
-                     AND ($3::text IS NULL OR state = $3) ORDER BY position DESC, id DESC LIMIT $6"
-            }
-            Some(_) => {
-                "SELECT * FROM pushes WHERE tenant = $1 AND device = $2 AND (position, id) < ($4, $5)
-                     AND ($3::text IS NULL OR state = $3) ORDER BY position DESC, id DESC LIMIT $6"
-            }
+            None => page!("$2::text IS NULL"),
+            Some(_) => page!("device = $2"),
         };
         let query = sqlx::query(sql)
             .bind(tenant.as_str())
@@ -100,7 +152,7 @@ impl Store {
             .bind(position)
             .bind(id)
             .bind(limit(rows_max));
-        deadline(query.fetch_all(&self.pool)).await?.iter().map(read_row).collect()
+        deadline(query.fetch_all(&self.pool)).await?.iter().map(read_foreseen).collect()
     }
 
     /// Pushes of a tenant for live receivers, of changes after `after` and up to `upto`, oldest first; at most
@@ -122,50 +174,6 @@ impl Store {
         .bind(signed(upto.0))
         .bind(limit(rows_max));
         deadline(query.fetch_all(&self.pool)).await?.iter().map(read_push).collect()
-    }
-
-    /// Claims pushes that are due, of all tenants, for the length of the lease; at most `rows_max`. What is
-    /// for a receiver that is disabled or gone is given up instead.
-    pub async fn claim(&self, rows_max: usize, lease: Duration) -> Result<Vec<Claimed>, StoreError> {
-        let now = now();
-        let lease_micros = i64::try_from(lease.as_micros()).unwrap_or(i64::MAX);
-        let query = sqlx::query(
-            "WITH due AS MATERIALIZED (
-                SELECT tenant, id, receiver FROM pushes p WHERE state = 'waiting' AND due_at <= $1
-                    AND (push_kind <> 'forward' OR NOT EXISTS (
-                        SELECT 1 FROM pushes e WHERE e.tenant = p.tenant AND e.device = p.device
-                            AND e.receiver = p.receiver AND e.state = 'waiting' AND e.push_kind = 'forward'
-                            AND e.position < p.position))
-                ORDER BY due_at LIMIT $3 FOR UPDATE OF p SKIP LOCKED
-             ), found AS MATERIALIZED (
-                SELECT d.tenant, d.id, r.name, r.kind, coalesce(r.enabled, false) AS enabled, r.disabled_reason
-                FROM due d LEFT JOIN receivers r ON r.tenant = d.tenant AND r.id = d.receiver
-             ), claimed AS (
-                UPDATE pushes p SET
-                    attempt = p.attempt + CASE WHEN f.enabled THEN 1 ELSE 0 END,
-                    due_at = CASE WHEN f.enabled THEN $2 ELSE p.due_at END,
-                    state = CASE WHEN f.enabled THEN 'waiting' ELSE 'dead' END,
-                    error = CASE WHEN f.enabled THEN p.error ELSE 'the receiver is disabled or gone' END,
-                    done_at = CASE WHEN f.enabled THEN NULL ELSE $1 END
-                FROM found f WHERE p.tenant = f.tenant AND p.id = f.id
-                RETURNING p.*, f.name, f.kind, f.enabled, f.disabled_reason
-             )
-             SELECT * FROM claimed WHERE enabled ORDER BY position, id",
-        )
-        .bind(now.to_datetime())
-        .bind(now.plus_micros(lease_micros).to_datetime())
-        .bind(limit(rows_max));
-        let rows = deadline(query.fetch_all(&self.pool)).await?;
-        rows.iter()
-            .map(|row| {
-                Ok(Claimed {
-                    tenant: row.tenant()?,
-                    push: read_push(row)?,
-                    receiver: read_named(row, "receiver")?,
-                    attempt: attempt(row)?,
-                })
-            })
-            .collect()
     }
 
     /// Writes what became of pushes. One that is delivered or dead already stays as it is.
@@ -240,7 +248,7 @@ impl Store {
 }
 
 /// Leases and retries are counted by the clock of this process, as the times of retries are made here.
-fn now() -> Timestamp {
+pub(crate) fn now() -> Timestamp {
     SystemTime::now().into()
 }
 
@@ -263,11 +271,11 @@ fn parts(outcome: &Outcome, now: Timestamp) -> Parts {
     }
 }
 
-fn attempt(row: &PgRow) -> Result<u32, StoreError> {
+pub(crate) fn attempt(row: &PgRow) -> Result<u32, StoreError> {
     Ok(u32::try_from(row.try_get::<i32, _>("attempt")?).unwrap_or(0))
 }
 
-fn read_push(row: &PgRow) -> Result<Push, StoreError> {
+pub(crate) fn read_push(row: &PgRow) -> Result<Push, StoreError> {
     Ok(Push {
         id: row.try_get("id")?,
         rule: row.try_get("rule")?,
@@ -287,13 +295,13 @@ fn read_push(row: &PgRow) -> Result<Push, StoreError> {
         severity: Severity::parse(row.try_get("severity")?)
             .ok_or_else(|| StoreError::Corrupt("an unknown severity".into()))?,
         urgent: row.try_get("urgent")?,
+        hold: row.try_get::<Option<&str>, _>("hold")?.and_then(Hold::parse),
     })
 }
 
-fn read_row(row: &PgRow) -> Result<PushRow, StoreError> {
+pub(crate) fn read_row(row: &PgRow) -> Result<PushRow, StoreError> {
     let state: &str = row.try_get("state")?;
-    let states = [PushState::Waiting, PushState::Delivered, PushState::Dead];
-    let state = states.into_iter().find(|known| known.as_str() == state);
+    let state = PushState::parse(state);
     Ok(PushRow {
         push: read_push(row)?,
         state: state.ok_or_else(|| StoreError::Corrupt("an unknown state of a push".into()))?,
@@ -301,5 +309,10 @@ fn read_row(row: &PgRow) -> Result<PushRow, StoreError> {
         status: row.try_get::<Option<i32>, _>("status")?.and_then(|status| u16::try_from(status).ok()),
         error: row.try_get("error")?,
         done_at: row.time("done_at")?,
+        foreseen: None,
+        leader: row.try_get("leader")?,
+        members: row.try_get::<Option<Vec<Uuid>>, _>("members")?.unwrap_or_default(),
+        received_at: row.time("received_at")?,
+        opened_at: row.time("opened_at")?,
     })
 }

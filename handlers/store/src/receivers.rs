@@ -18,17 +18,19 @@ impl Store {
     /// When the database can't be used; the same for all of this file.
     pub async fn put_receiver(&self, tenant: &TenantId, receiver: &Receiver) -> Result<(), StoreError> {
         let query = sqlx::query(
-            "INSERT INTO receivers (tenant, id, name, kind, enabled, disabled_reason)
-             VALUES ($1, $2, $3, $4, $5, $6)
+            "INSERT INTO receivers (tenant, id, name, kind, enabled, disabled_reason, person)
+             VALUES ($1, $2, $3, $4, $5, $6, $7)
              ON CONFLICT (tenant, id) DO UPDATE SET name = excluded.name, kind = excluded.kind,
-                 enabled = excluded.enabled, disabled_reason = excluded.disabled_reason",
+                 enabled = excluded.enabled, disabled_reason = excluded.disabled_reason,
+                 person = excluded.person",
         )
         .bind(tenant.as_str())
         .bind(receiver.id)
         .bind(&receiver.name)
         .bind(Jsonb(&receiver.kind))
         .bind(receiver.enabled)
-        .bind(&receiver.disabled_reason);
+        .bind(&receiver.disabled_reason)
+        .bind(&receiver.person);
         deadline(query.execute(&self.pool)).await.map(drop)
     }
 
@@ -43,6 +45,13 @@ impl Store {
     pub async fn receivers(&self, tenant: &TenantId) -> Result<Vec<Receiver>, StoreError> {
         let sql = "SELECT * FROM receivers WHERE tenant = $1 ORDER BY created_at, id";
         let query = sqlx::query(sql).bind(tenant.as_str());
+        deadline(query.fetch_all(&self.pool)).await?.iter().map(read).collect()
+    }
+
+    /// The receivers of a person, by name, with their secrets.
+    pub async fn receivers_of(&self, tenant: &TenantId, person: &str) -> Result<Vec<Receiver>, StoreError> {
+        let sql = "SELECT * FROM receivers WHERE tenant = $1 AND person = $2 ORDER BY name, id";
+        let query = sqlx::query(sql).bind(tenant.as_str()).bind(person);
         deadline(query.fetch_all(&self.pool)).await?.iter().map(read).collect()
     }
 
@@ -106,7 +115,8 @@ pub(crate) async fn disable(
     Ok(disabled.rows_affected() > 0)
 }
 
-async fn give_up(
+/// Gives up what waits for a receiver, within a transaction.
+pub(crate) async fn give_up(
     connection: &mut PgConnection,
     tenant: &TenantId,
     receiver: Uuid,
@@ -125,16 +135,18 @@ async fn give_up(
 }
 
 fn read(row: &PgRow) -> Result<Receiver, StoreError> {
-    read_named(row, "id")
+    read_prefixed(row, "")
 }
 
-/// Reads a receiver whose id is in this column.
-pub(crate) fn read_named(row: &PgRow, id: &str) -> Result<Receiver, StoreError> {
+/// Reads a receiver whose columns have names that begin like this.
+pub(crate) fn read_prefixed(row: &PgRow, prefix: &str) -> Result<Receiver, StoreError> {
+    let column = |name: &str| format!("{prefix}{name}");
     Ok(Receiver {
-        id: row.try_get(id)?,
-        name: row.try_get("name")?,
-        kind: row.try_get::<Json<ReceiverKind>, _>("kind")?.0,
-        enabled: row.try_get("enabled")?,
-        disabled_reason: row.try_get("disabled_reason")?,
+        id: row.try_get(column("id").as_str())?,
+        name: row.try_get(column("name").as_str())?,
+        kind: row.try_get::<Json<ReceiverKind>, _>(column("kind").as_str())?.0,
+        enabled: row.try_get(column("enabled").as_str())?,
+        disabled_reason: row.try_get(column("disabled_reason").as_str())?,
+        person: row.try_get(column("person").as_str())?,
     })
 }

@@ -1,14 +1,14 @@
 -- One batch, up to what follows from its changes (told.sql). Every array is a column; those of one group have the
 -- same length.
 --
--- $22-$36 the twins, $37-$49 history, $50-$56 dead letters. A twin is written when it still has the version that the
+-- $23-$37 the twins, $38-$50 history, $51-$57 dead letters. A twin is written when it still has the version that the
 -- first change rests on; history follows the twin, which it names by the position of its last change. The answer is
 -- the positions of the twins that were written.
 WITH twin AS (
     SELECT * FROM unnest(
-        $22::text[], $23::text[], $24::bigint[], $25::bigint[], $26::bigint[], $27::jsonb[], $28::jsonb[], $29::jsonb[],
-        $30::jsonb[], $31::boolean[], $32::timestamptz[], $33::text[], $34::timestamptz[], $35::bigint[],
-        $36::bigint[]
+        $23::text[], $24::text[], $25::bigint[], $26::bigint[], $27::bigint[], $28::jsonb[], $29::jsonb[], $30::jsonb[],
+        $31::jsonb[], $32::boolean[], $33::timestamptz[], $34::text[], $35::timestamptz[], $36::bigint[],
+        $37::bigint[]
     ) AS t (
         tenant, device, version_before, version, position, reported, desired, tags,
         reported_at, online, presence_since, presence_reason, received_at, presence_epoch, presence_seq
@@ -40,8 +40,8 @@ WITH twin AS (
     )
     SELECT tenant, device, position, version, received_at, device_time, message, stale, kind, patch, inverse, ahead
     FROM unnest(
-        $37::text[], $38::text[], $39::bigint[], $40::bigint[], $41::bigint[], $42::timestamptz[],
-        $43::timestamptz[], $44::bigint[], $45::boolean[], $46::text[], $47::jsonb[], $48::jsonb[], $49::boolean[]
+        $38::text[], $39::text[], $40::bigint[], $41::bigint[], $42::bigint[], $43::timestamptz[],
+        $44::timestamptz[], $45::bigint[], $46::boolean[], $47::text[], $48::jsonb[], $49::jsonb[], $50::boolean[]
     ) AS h (
         tenant, device, last, position, version, received_at,
         device_time, message, stale, kind, patch, inverse, ahead
@@ -50,6 +50,6 @@ WITH twin AS (
 ), put_dead_letters AS (
     INSERT INTO dead_letters (tenant, id, device, topic, payload, reason, received_at)
     SELECT * FROM unnest(
-        $50::text[], $51::uuid[], $52::text[], $53::text[], $54::bytea[], $55::text[], $56::timestamptz[]
+        $51::text[], $52::uuid[], $53::text[], $54::text[], $55::bytea[], $56::text[], $57::timestamptz[]
     )
 )

@@ -7,6 +7,7 @@ use sqlx::Postgres;
 use sqlx::postgres::PgArguments;
 use sqlx::query::Query;
 use statecast_state::alarm::{Alarm, Event};
+use statecast_state::claim::Hold;
 use statecast_state::{Change, Decision, Push};
 use uuid::Uuid;
 
@@ -32,7 +33,7 @@ impl<'a, T> Row<'a, T> {
     }
 }
 
-/// Binds `$1` to `$21`. Each change stands beside the last position of its device; `pushes` are of some of them.
+/// Binds `$1` to `$22`. Each change stands beside the last position of its device; `pushes` are of some of them.
 pub(crate) fn bind<'q>(
     query: Query<'q, Postgres, PgArguments>,
     changes: &[(i64, &Change)],
@@ -65,6 +66,7 @@ pub(crate) fn bind<'q>(
         .bind(column(pushes, |(.., push)| push.person.as_deref()))
         .bind(column(pushes, |(.., push)| push.severity.as_str()))
         .bind(column(pushes, |(.., push)| push.urgent))
+        .bind(column(pushes, |(.., push)| push.hold.map(Hold::as_str)))
         .bind(Jsonb(&alarms(changes)))
         .bind(Jsonb(&events))
         .bind(Jsonb(&decisions))

@@ -23,6 +23,7 @@ mod gateways;
 mod channels;
 mod rumqttc;
 mod transports;
+mod people;
 mod readme;
 mod demo;
 mod console;

@@ -38,7 +38,7 @@ impl Rules {
     /// The rules of a tenant, as they are now.
     pub fn of(&self, tenant: &TenantId) -> Arc<RuleSet> {
         let known = self.0.rules.read().get(tenant).cloned();
-        known.unwrap_or_else(|| Arc::new(RuleSet::new(tenant.clone(), Vec::new(), &[])))
+        known.unwrap_or_else(|| Arc::new(RuleSet::new(tenant.clone(), Vec::new(), &[], Vec::new())))
     }
 
     /// Tells that rules wait for a review: what is stored of them and what is here are the same.

@@ -344,8 +344,15 @@ pub(crate) fn row(receiver: Uuid, kind: ReceiverKind, device: &str, n: u64) -> C
         person: None,
         severity: Severity::Warning,
         urgent: false,
+        hold: None,
     };
-    let receiver =
-        Receiver { id: receiver, name: "r".to_owned(), kind, enabled: true, disabled_reason: None };
+    let receiver = Receiver {
+        id: receiver,
+        name: "r".to_owned(),
+        kind,
+        enabled: true,
+        disabled_reason: None,
+        person: None,
+    };
     Claimed { tenant: TenantId::default(), push, receiver, attempt: 0 }
 }

@@ -186,6 +186,7 @@ mod tests {
             name: String::new(),
             scopes: scopes.iter().map(|scope| (*scope).to_owned()).collect(),
             policy: None,
+            person: None,
             created_at: Timestamp::from_micros(0),
             expires_at: None,
             last_used_at: None,

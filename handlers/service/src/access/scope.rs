@@ -15,6 +15,8 @@ pub enum Scope {
     Devices,
     /// Rules, receivers, and what became of notifications.
     Rules,
+    /// The app of one person: what this person is told by, and what it was told. A key with it belongs to a person.
+    Receive,
     /// Dead letters, usage, the index; see policies.
     Operate,
     /// All of these, and keys and policies.
@@ -23,8 +25,8 @@ pub enum Scope {
 
 impl Scope {
     /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::Read, Self::Write, Self::Devices, Self::Rules, Self::Operate, Self::Admin];
+    pub const ALL: [Self; 7] =
+        [Self::Read, Self::Write, Self::Devices, Self::Rules, Self::Receive, Self::Operate, Self::Admin];
 
     /// Its name, as in JSON and in the database.
     pub fn name(self) -> &'static str {
@@ -33,6 +35,7 @@ impl Scope {
             Self::Write => "write",
             Self::Devices => "devices",
             Self::Rules => "rules",
+            Self::Receive => "receive",
             Self::Operate => "operate",
             Self::Admin => "admin",
         }

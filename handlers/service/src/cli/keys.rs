@@ -34,6 +34,9 @@ pub(super) enum Key {
         /// The policy that says what it may do over MQTT [default: apps]
         #[arg(long)]
         policy: Option<String>,
+        /// Whose app gets it, with the scope `receive`
+        #[arg(long)]
+        person: Option<String>,
         /// From when on it is worthless: in so many days (`30d`), or a time (RFC 3339) [default: never]
         #[arg(long, value_name = "WHEN", value_parser = parse_end)]
         expires: Option<Timestamp>,
@@ -74,7 +77,7 @@ async fn with(command: &Key, database: &Database) -> Result<()> {
     let store = &database.store;
     store.migrate().await.context("bring the schema up to date")?;
     match command {
-        Key::Create { name, tenant, scopes, policy, expires } => {
+        Key::Create { name, tenant, scopes, policy, person, expires } => {
             let (key, tenant) = (new_key(), TenantId::parse(tenant)?);
             if let Some(policy) = policy
                 && !built_in(&mut absent(&tenant, policy))
@@ -82,8 +85,17 @@ async fn with(command: &Key, database: &Database) -> Result<()> {
             {
                 bail!("no policy {policy}");
             }
+            if scopes.contains(&Scope::Receive) != person.is_some() {
+                bail!("the scope `receive` and --person belong together");
+            }
+            if let Some(person) = person
+                && store.person(&tenant, person).await?.is_none()
+            {
+                bail!("no person {person}");
+            }
             let scopes = scopes.iter().map(|scope| scope.name().to_owned()).collect();
-            let new = NewKey { name: name.clone(), scopes, policy: policy.clone(), expires_at: *expires };
+            let (name, policy, person) = (name.clone(), policy.clone(), person.clone());
+            let new = NewKey { name, scopes, policy, person, expires_at: *expires };
             store.create_key(&tenant, &new, &hash(key.as_bytes())).await?;
             say(&key)
         }

@@ -21,6 +21,9 @@ pub struct Push {
     /// File with certificates in PEM that are trusted beside those of the system.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ca: Option<PathBuf>,
+    /// A receiver of a person is told of what isn't urgent at most once in so many milliseconds; what comes meanwhile is
+    /// told as one. With 0 nothing waits.
+    pub group_interval_ms: u64,
     /// Most requests under way.
     pub sends_max: usize,
     /// Longest that one attempt may take, in milliseconds.
@@ -126,6 +129,7 @@ impl Default for Push {
         Self {
             allow_private_addresses: false,
             ca: None,
+            group_interval_ms: 5_000,
             sends_max: defaults.sends_max,
             attempt_timeout_ms: ms(defaults.attempt_timeout),
             retry_base_ms: ms(defaults.retry_base),

@@ -11,6 +11,7 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
+use super::actor::Actor;
 use super::auth::{Caller, Read, Write};
 use super::extract::{Json, Path, Query};
 use super::problem::Problem;
@@ -200,15 +201,16 @@ struct Acknowledgement {
 }
 
 /// Takes note of an alarm: it is no longer repeated nor escalated. The same again changes nothing; when it was raised
-/// again or became worse since the version that was seen, it is refused.
+/// again or became worse since the version that was seen, it is refused. Also with the key of a person who was told of
+/// the alarm, and with the ticket that came with a push; the same for shelving.
 #[utoipa::path(post, path = "/v1/alarms/{id}/ack", params(("id" = Uuid, Path)), request_body = Acknowledgement, responses((status = 200, body = Shown), (status = 404, body = Problem), (status = 409, body = Problem)), tag = "alarms")]
 async fn acknowledge(
     State(http): State<Http>,
-    caller: Caller<Write>,
+    actor: Actor<Write>,
     Path(id): Path<Uuid>,
     Json(said): Json<Acknowledgement>,
 ) -> Result<Response, Problem> {
-    submit(&http, caller, id, Wish::Acknowledge(said.version), said.note).await
+    submit(&http, &actor, id, Wish::Acknowledge(said.version), said.note).await
 }
 
 /// For how long nobody is to be told.
@@ -233,7 +235,7 @@ struct Shelving {
 #[utoipa::path(post, path = "/v1/alarms/{id}/shelve", params(("id" = Uuid, Path)), request_body = Shelving, responses((status = 200, body = Shown), (status = 404, body = Problem), (status = 409, body = Problem)), tag = "alarms")]
 async fn shelve(
     State(http): State<Http>,
-    caller: Caller<Write>,
+    actor: Actor<Write>,
     Path(id): Path<Uuid>,
     Json(said): Json<Shelving>,
 ) -> Result<Response, Problem> {
@@ -246,7 +248,7 @@ async fn shelve(
     if !(1..=SPAN_MAX.as_micros()).contains(&left) {
         return Err(Problem::bad_request(format!("an alarm is shelved for {SPAN_MIN} to {SPAN_MAX}")));
     }
-    submit(&http, caller, id, Wish::Shelve(until, said.version), said.note).await
+    submit(&http, &actor, id, Wish::Shelve(until, said.version), said.note).await
 }
 
 /// What somebody says about it.
@@ -262,17 +264,17 @@ struct Remark {
 #[utoipa::path(post, path = "/v1/alarms/{id}/unshelve", params(("id" = Uuid, Path)), request_body = Remark, responses((status = 200, body = Shown), (status = 404, body = Problem)), tag = "alarms")]
 async fn unshelve(
     State(http): State<Http>,
-    caller: Caller<Write>,
+    actor: Actor<Write>,
     Path(id): Path<Uuid>,
     Json(said): Json<Remark>,
 ) -> Result<Response, Problem> {
-    submit(&http, caller, id, Wish::Unshelve, said.note).await
+    submit(&http, &actor, id, Wish::Unshelve, said.note).await
 }
 
 /// Has it done in the mailbox of the device, like everything that writes.
 async fn submit(
     http: &Http,
-    caller: Caller<Write>,
+    actor: &Actor<Write>,
     id: Uuid,
     wish: Wish,
     note: String,
@@ -282,9 +284,10 @@ async fn submit(
             "a note has at most {NOTE_BYTES_MAX} bytes, none of them zero"
         )));
     }
-    let row = http.store.alarm(&caller.tenant, id).await?.ok_or_else(|| unknown(id))?;
-    let key = DeviceKey::new(caller.tenant, row.device);
-    let body = Body::Alarm { id, wish, by: "api".to_owned(), note };
+    actor.may_alarm(http, id).await?;
+    let row = http.store.alarm(actor.tenant(), id).await?.ok_or_else(|| unknown(id))?;
+    let key = DeviceKey::new(actor.tenant().clone(), row.device);
+    let body = Body::Alarm { id, wish, by: actor.by(), note };
     let report = Report { key: key.clone(), body, device_time: None, message: None, received_at: now() };
     let applied = http.flow.submit(report).await.ok_or_else(Problem::stopping)??;
     let twin = applied.twin.ok_or_else(|| unknown(id))?;

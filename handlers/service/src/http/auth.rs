@@ -5,6 +5,7 @@ use std::marker::PhantomData;
 use axum::extract::FromRequestParts;
 use axum::http::{header, request::Parts};
 use statecast_state::TenantId;
+use statecast_store::ApiKey;
 use uuid::Uuid;
 
 use super::Http;
@@ -26,13 +27,13 @@ macro_rules! needs {
         }
     )*};
 }
-needs!(Read Write Devices Rules Operate Admin);
+needs!(Read Write Devices Rules Receive Operate Admin);
 
 /// Who calls, with a key that is good for what is asked.
 pub(super) struct Caller<S: Needs> {
     /// Whose devices it sees.
     pub tenant: TenantId,
-    /// The name of its key; `dev` with `--dev`.
+    /// What people call the key; `dev` where none is needed.
     pub name: String,
     /// Which key it has; none with `--dev`.
     key: Option<Uuid>,
@@ -54,20 +55,66 @@ impl<S: Needs> FromRequestParts<Http> for Caller<S> {
 
     async fn from_request_parts(parts: &mut Parts, http: &Http) -> Result<Self, Problem> {
         if http.gate.dev {
-            let name = "dev".to_owned();
-            return Ok(Self { tenant: TenantId::default(), name, key: None, scope: PhantomData });
+            let (tenant, name) = (TenantId::default(), "dev".to_owned());
+            return Ok(Self { tenant, name, key: None, scope: PhantomData });
         }
-        let secret = parts
-            .headers
-            .get(header::AUTHORIZATION)
-            .and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "))
-            .ok_or_else(Problem::unauthorized)?;
-        let known = http.gate.key(secret.trim()).await;
-        let known = known.map_err(|_| Problem::unavailable("the database can't be reached"))?;
-        let key = known.ok_or_else(Problem::unauthorized)?;
+        let key = key(parts, http).await?.ok_or_else(Problem::unauthorized)?;
         if !Scopes::named(&key.scopes).have(S::SCOPE) {
             return Err(Problem::forbidden(format!("the key hasn't the scope `{}`", S::SCOPE.name())));
         }
-        Ok(Self { tenant: key.tenant, name: key.name, key: Some(key.id), scope: PhantomData })
+        Ok(Self::with(key))
     }
+}
+
+impl<S: Needs> Caller<S> {
+    fn with(key: ApiKey) -> Self {
+        Self { tenant: key.tenant, name: key.name, key: Some(key.id), scope: PhantomData }
+    }
+}
+
+/// A person, by the key of its app. With `--dev` too: somebody has to say who it is.
+pub(super) struct Me {
+    /// Its id.
+    pub person: String,
+    caller: Caller<Receive>,
+}
+
+impl Me {
+    /// Whose person it is.
+    pub(super) fn tenant(&self) -> &TenantId {
+        &self.caller.tenant
+    }
+
+    /// For what lasts longer than a request.
+    pub(super) fn into_caller(self) -> Caller<Receive> {
+        self.caller
+    }
+
+    /// The person whose app calls; none when there is no key, or it belongs to nobody.
+    pub(super) async fn of(parts: &Parts, http: &Http) -> Result<Option<Self>, Problem> {
+        let key = key(parts, http).await?.filter(|key| Scopes::named(&key.scopes).have(Scope::Receive));
+        Ok(key.and_then(|mut key| Some(Self { person: key.person.take()?, caller: Caller::with(key) })))
+    }
+}
+
+impl FromRequestParts<Http> for Me {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, http: &Http) -> Result<Self, Problem> {
+        let me = Self::of(parts, http).await?;
+        me.ok_or_else(|| Problem::forbidden("this is for keys with the scope `receive`, made for a person"))
+    }
+}
+
+/// What a request shows to be let in.
+pub(super) fn bearer(parts: &Parts) -> Option<&str> {
+    let shown = parts.headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    shown.strip_prefix("Bearer ").map(str::trim)
+}
+
+/// The valid key that a request shows, if it shows one.
+async fn key(parts: &Parts, http: &Http) -> Result<Option<ApiKey>, Problem> {
+    let Some(secret) = bearer(parts) else { return Ok(None) };
+    let known = http.gate.key(secret).await;
+    known.map_err(|_| Problem::unavailable("the database can't be reached"))
 }

@@ -1,30 +1,36 @@
-//! Deliveries: what became of each notification, and a live stream of those for live receivers.
+//! Deliveries: what became of each notification, what apps say of it, and a live stream of those for live receivers.
 
 use axum::extract::State;
-use axum::http::HeaderMap;
-use axum::response::sse::Event;
+use axum::http::{HeaderMap, StatusCode};
 use serde::Deserialize;
-use statecast_state::{Change, DeviceId, Position, Push, TenantId};
+use statecast_state::{DeviceId, Position};
 use statecast_store::outbox::{PushFilter, PushRow, PushState};
-use statecast_store::{Store, StoreError};
+use statecast_store::receipts::{Of, Receipt, Replay};
 use utoipa::IntoParams;
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
+use super::actor::Actor;
 use super::auth::{Caller, Rules};
-use super::extract::Query;
-use super::live::{Events, READ_MAX, Teller, ended, event, follow};
+use super::extract::{Path, Query};
+use super::live::{Events, ended, follow};
 use super::problem::Problem;
+use super::told::{Told, Whose};
 use super::{Http, Page, page_after, page_size};
 
 pub(super) fn routes() -> OpenApiRouter<Http> {
-    OpenApiRouter::new().routes(routes!(list)).routes(routes!(live))
+    OpenApiRouter::new()
+        .routes(routes!(list))
+        .routes(routes!(live))
+        .routes(routes!(receipt))
+        .routes(routes!(replay))
 }
 
 /// Which deliveries.
 #[derive(Deserialize, IntoParams)]
 struct Which {
-    /// Only those in this state: `waiting`, `delivered` or `dead`.
+    /// Only those in this state: `waiting`, `delivered`, `dead`, `superseded` (its alarm has gone on), `needless` (it
+    /// updates what was never told), `confirmed` (by a live receiver) or `grouped` (it went with another).
     #[param(value_type = Option<String>)]
     state: Option<PushState>,
     /// Only those about this device.
@@ -35,8 +41,9 @@ struct Which {
     cursor: Option<String>,
 }
 
-/// Lists notifications and what became of them, newest first. Each has what was told, the receiver, `state`
-/// (`waiting`, `delivered` or `dead`), `attempt`, `due_at`, `status`, `error` and `done_at`.
+/// Lists notifications and what became of them, newest first. Each has what was told, the receiver, `state`,
+/// `foreseen` (the state that one that waits will have, where that is known), `attempt`, `due_at`, `status`, `error`,
+/// `done_at`, `received_at` and `opened_at`, and for those that went as one `leader` and `members`.
 #[utoipa::path(get, path = "/v1/deliveries", params(Which), responses((status = 200, body = Page<Object>)), tag = "rules")]
 async fn list(
     State(http): State<Http>,
@@ -73,39 +80,46 @@ async fn live(
     Query(Receiver { receiver }): Query<Receiver>,
     headers: HeaderMap,
 ) -> Result<Events, Problem> {
-    let teller = Notifications { store: http.store, tenant: caller.tenant.clone(), receiver };
+    let whose = receiver.map_or(Whose::Anybodys, Whose::Receiver);
+    let teller = Told::new(&http, caller.tenant.clone(), whose);
     let end = ended(http.stop, http.gate, caller);
     follow(http.flow.feed().clone(), &headers, end, teller)
 }
 
-struct Notifications {
-    store: Store,
-    tenant: TenantId,
-    receiver: Option<Uuid>,
+/// Notes that the app got a notification (`received`), or that a person opened it (`opened`). With a key of the person,
+/// or the ticket that came with it.
+#[utoipa::path(post, path = "/v1/deliveries/{id}/{receipt}", params(("id" = Uuid, Path), ("receipt" = String, Path)), responses((status = 204), (status = 404, body = Problem)), tag = "rules")]
+async fn receipt(
+    State(http): State<Http>,
+    actor: Actor<Rules>,
+    Path((id, receipt)): Path<(Uuid, Receipt)>,
+) -> Result<StatusCode, Problem> {
+    let of = match &actor {
+        Actor::App(_) => Of::default(),
+        Actor::Person(_) => Of { person: actor.person(), alarm: None },
+        Actor::Holder(ticket) => Of { person: actor.person(), alarm: Some(ticket.alarm) },
+    };
+    let known = http.store.note_receipt(actor.tenant(), id, receipt, of).await?;
+    known.then_some(StatusCode::NO_CONTENT).ok_or_else(|| unknown(id))
 }
 
-impl Notifications {
-    fn told(&self, push: &Push) -> Option<Event> {
-        let wanted = self.receiver.is_none_or(|receiver| receiver == push.receiver);
-        wanted.then(|| event("notification", push.position, push))
-    }
-}
-
-impl Teller for Notifications {
-    fn tell(&mut self, change: &Change) -> Vec<Event> {
-        if change.key.tenant != self.tenant {
-            return Vec::new();
+/// Sends a notification again that was given up (`dead`), under its id, for as long as it had at first.
+#[utoipa::path(post, path = "/v1/deliveries/{id}/replay", params(("id" = Uuid, Path)), responses((status = 204), (status = 404, body = Problem), (status = 409, body = Problem)), tag = "rules")]
+async fn replay(
+    State(http): State<Http>,
+    caller: Caller<Rules>,
+    Path(id): Path<Uuid>,
+) -> Result<StatusCode, Problem> {
+    match http.store.replay_push(&caller.tenant, id).await? {
+        Replay::Waits => {
+            http.wake_pushes.notify_one();
+            Ok(StatusCode::NO_CONTENT)
         }
-        change.pushes.iter().filter_map(|push| self.told(push)).collect()
+        Replay::NotDead => Err(Problem::conflict("only what was given up can be sent again")),
+        Replay::Unknown => Err(unknown(id)),
     }
+}
 
-    async fn past(
-        &mut self,
-        after: Position,
-        upto: Position,
-    ) -> Result<Option<(Vec<Event>, Position)>, StoreError> {
-        let pushes = self.store.live_pushes(&self.tenant, after, upto, READ_MAX).await?;
-        let reached = pushes.last().filter(|_| pushes.len() >= READ_MAX).map_or(upto, |push| push.position);
-        Ok(Some((pushes.iter().filter_map(|push| self.told(push)).collect(), reached)))
-    }
+fn unknown(id: Uuid) -> Problem {
+    Problem::not_found(format!("no delivery {id}"))
 }

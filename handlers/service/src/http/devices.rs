@@ -10,8 +10,9 @@ use statecast_store::CredentialsChange;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
+use super::actor::Actor;
 use super::auth::{Caller, Devices, Read, Write};
-use super::extract::{Device, Json, Payload, Query, if_match};
+use super::extract::{Device, Json, Path, Payload, Query, if_match};
 use super::problem::Problem;
 use super::requests::{Asking, REQUEST};
 use super::{Http, Page, page_after, page_size, position_header};
@@ -128,17 +129,22 @@ async fn report(
 }
 
 /// Sets what a device should be: a merge patch. The header `Statecast-Request` names the request that was made of it:
-/// `/v1/requests/{id}` tells whether the device did it.
+/// `/v1/requests/{id}` tells whether the device did it. Also with the key of a person who was told of an alarm of the
+/// device, and with the ticket that came with a push.
 #[utoipa::path(patch, path = "/v1/devices/{id}/desired", params(("id" = String, Path), Asking), request_body = Object, responses((status = 200, body = Object), (status = 409, body = Problem), (status = 412, body = Problem)), tag = "devices")]
 async fn set_desired(
     State(http): State<Http>,
-    Device { key, by, .. }: Device<Write>,
+    actor: Actor<Write>,
+    Path(id): Path<String>,
     Query(asking): Query<Asking>,
     headers: HeaderMap,
     Payload(body): Payload,
 ) -> Result<Response, Problem> {
+    let device = DeviceId::parse(&id).map_err(|bad| Problem::bad_request(bad.to_string()))?;
+    actor.may_device(&http, &device).await?;
+    let key = DeviceKey::new(actor.tenant().clone(), device);
     let patch = super::document(&body, http.flow.limits())?;
-    let asked = asking.asked(by, None, now())?;
+    let asked = asking.asked(actor.by(), actor.person().map(str::to_owned), now())?;
     let request = HeaderValue::from_str(&asked.id.to_string());
     let body = Body::Desired { patch, if_version: if_match(&headers)?, asked };
     let mut response = answer(submit(&http, &key, body).await?)?;

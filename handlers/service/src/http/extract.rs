@@ -68,8 +68,6 @@ impl<T: DeserializeOwned + Send> FromRequestParts<Http> for Path<T> {
 pub(super) struct Device<S> {
     /// Which one.
     pub key: DeviceKey,
-    /// The name of the key with which it is asked for.
-    pub by: String,
     scope: PhantomData<S>,
 }
 
@@ -80,7 +78,7 @@ impl<S: Needs> FromRequestParts<Http> for Device<S> {
         let caller = Caller::<S>::from_request_parts(parts, http).await?;
         let Path(id) = Path::<String>::from_request_parts(parts, http).await?;
         let device = DeviceId::parse(&id).map_err(|bad| Problem::bad_request(bad.to_string()))?;
-        Ok(Self { key: DeviceKey::new(caller.tenant, device), by: caller.name, scope: PhantomData })
+        Ok(Self { key: DeviceKey::new(caller.tenant, device), scope: PhantomData })
     }
 }
 

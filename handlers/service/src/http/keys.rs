@@ -14,9 +14,9 @@ use uuid::Uuid;
 
 use super::auth::{Admin, Caller};
 use super::extract::{Json, Path};
-use super::policies;
 use super::problem::Problem;
 use super::{Http, Page};
+use super::{people, policies};
 use crate::access::{Scope, hash, new_key};
 
 /// Keys of a tenant at most.
@@ -38,6 +38,8 @@ struct Form {
     scopes: Vec<Scope>,
     /// The policy that says what it may do over MQTT; without one, `apps`.
     policy: Option<String>,
+    /// The person whose app has it: with the scope `receive`, and only then.
+    person: Option<String>,
     /// From when on it is worthless (RFC 3339); never if it isn't said.
     #[schema(value_type = Option<String>)]
     expires_at: Option<Timestamp>,
@@ -75,6 +77,12 @@ async fn create(
     if form.scopes.is_empty() {
         return Err(Problem::bad_request("a key without a scope is good for nothing"));
     }
+    if form.scopes.contains(&Scope::Receive) != form.person.is_some() {
+        return Err(Problem::bad_request("the scope `receive` and a `person` belong together"));
+    }
+    if let Some(person) = &form.person {
+        http.store.person(&caller.tenant, person).await?.ok_or_else(|| people::unknown(person))?;
+    }
     if form.expires_at.is_some_and(|at| at <= SystemTime::now().into()) {
         return Err(Problem::bad_request("expires_at has passed"));
     }
@@ -85,7 +93,13 @@ async fn create(
         return Err(Problem::bad_request(format!("a tenant has at most {KEYS_MAX} keys")));
     }
     let scopes = form.scopes.iter().map(|scope| scope.name().to_owned()).collect();
-    let new = NewKey { name: form.name, scopes, policy: form.policy, expires_at: form.expires_at };
+    let new = NewKey {
+        name: form.name,
+        scopes,
+        policy: form.policy,
+        person: form.person,
+        expires_at: form.expires_at,
+    };
     let key = new_key();
     let known = http.store.create_key(&caller.tenant, &new, &hash(key.as_bytes())).await?;
     Ok((StatusCode::CREATED, axum::Json(Made { key, known })).into_response())

@@ -8,9 +8,10 @@
 //! - `requests`: what became of what devices should be
 //! - `queries`: queries under a name, with their counts
 //! - `rehearse`: what a rule would have done
-//! - `rules`, `receivers` with their `receiver_form`, `deliveries`, `channels`: who is to be told of what, and what became
-//!   of it
-//! - `alarms`: what people are to take note of, and their answer
+//! - `rules`, `people`, `receivers` with their `receiver_form`: who is to be told of what; `me`, the same for the app of
+//!   one person
+//! - `deliveries` by `channels`, `told`, `explain`: what became of it, live, and why
+//! - `alarms`: what people are to take note of, and their answer; `actor`, who may give it
 //! - `operations`: refused payloads, usage, health, metrics
 //! - `console`: the pages for people
 //! - `mqtt`: MQTT over WebSocket
@@ -37,11 +38,16 @@ mod requests;
 mod queries;
 mod rehearse;
 mod rules;
+mod people;
 mod receivers;
 mod receiver_form;
+mod me;
+mod actor;
 mod deliveries;
-mod channels;
+mod told;
+mod explain;
 mod alarms;
+mod channels;
 mod operations;
 mod console;
 mod mqtt;
@@ -61,6 +67,7 @@ use statecast_search::Search;
 use statecast_state::document::{self, Limits};
 use statecast_state::{Document, Position};
 use statecast_store::Store;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use utoipa::ToSchema;
 use utoipa::openapi::OpenApi;
@@ -70,6 +77,7 @@ use crate::access::Gate;
 use crate::rulebook::Rulebook;
 use crate::source::Truth;
 use crate::tallies::Tallies;
+use crate::tickets::Tickets;
 pub use gates::Gates;
 use problem::Problem;
 
@@ -95,6 +103,10 @@ pub struct Http {
     pub tallies: Arc<Tallies>,
     /// Rules and receivers.
     pub rulebook: Arc<Rulebook>,
+    /// Reads the tickets that come with pushes.
+    pub tickets: Arc<Tickets>,
+    /// Wakes the dispatcher of pushes.
+    pub wake_pushes: Arc<Notify>,
     /// Renders the metrics.
     pub metrics: PrometheusHandle,
     /// Who is let in.
@@ -176,10 +188,13 @@ fn api() -> OpenApiRouter<Http> {
         .merge(queries::routes())
         .merge(rehearse::routes())
         .merge(rules::routes())
+        .merge(people::routes())
         .merge(receivers::routes())
+        .merge(me::routes())
         .merge(deliveries::routes())
-        .merge(channels::routes())
+        .merge(explain::routes())
         .merge(alarms::routes())
+        .merge(channels::routes())
         .merge(operations::routes())
 }
 

@@ -67,6 +67,12 @@ impl Problem {
         Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "An API key is needed", detail)
     }
 
+    /// 401: a ticket that isn't ours, or no longer good.
+    pub fn ticket() -> Self {
+        let detail = "this ticket has expired, or was never ours: open the app";
+        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "An API key is needed", detail)
+    }
+
     /// 404: there is no such thing.
     pub fn not_found(what: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, "not-found", "There is no such thing", what)

@@ -19,6 +19,8 @@ pub(super) struct Form {
     /// How it is reached.
     #[serde(flatten)]
     way: Way,
+    /// Whose it is, by id; nobody's without.
+    person: Option<String>,
     /// Whether it is told anything; setting it to true enables one that was disabled.
     #[serde(default = "yes")]
     enabled: bool,
@@ -93,7 +95,8 @@ impl Form {
     ) -> Result<Receiver, Problem> {
         let kind = self.way.kind(known)?;
         check(&kind, reach).map_err(|bad| Problem::bad_request(bad.to_string()))?;
-        Ok(Receiver { id, name: self.name, kind, enabled: self.enabled, disabled_reason: None })
+        let (name, enabled, person) = (self.name, self.enabled, self.person);
+        Ok(Receiver { id, name, kind, enabled, disabled_reason: None, person })
     }
 }
 
@@ -174,6 +177,7 @@ pub(super) fn shown(receiver: &Receiver, with_secret: bool) -> Value {
     let mut shown = json!({
         "id": receiver.id, "name": receiver.name, "enabled": receiver.enabled,
         "disabled_reason": receiver.disabled_reason, "kind": receiver.kind.as_str(),
+        "person": receiver.person,
     });
     match &receiver.kind {
         ReceiverKind::Live => {}

@@ -12,7 +12,7 @@ use super::auth::{Caller, Rules};
 use super::extract::{Json, Path};
 use super::problem::Problem;
 use super::receiver_form::{Form, shown};
-use super::{Http, Page};
+use super::{Http, Page, people};
 
 pub(super) fn routes() -> OpenApiRouter<Http> {
     OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(read, change, remove))
@@ -35,6 +35,7 @@ async fn create(
     Json(form): Json<Form>,
 ) -> Result<Response, Problem> {
     let receiver = form.receiver(&http.reach, Uuid::now_v7(), None)?;
+    of_somebody(&http, &caller, &receiver).await?;
     http.rulebook.save_receiver(&caller.tenant, &receiver).await?;
     Ok((StatusCode::CREATED, axum::Json(shown(&receiver, true))).into_response())
 }
@@ -59,6 +60,7 @@ async fn change(
 ) -> Result<axum::Json<Value>, Problem> {
     let known = find(&http, &caller, id).await?;
     let receiver = form.receiver(&http.reach, id, Some(known.kind))?;
+    of_somebody(&http, &caller, &receiver).await?;
     http.rulebook.save_receiver(&caller.tenant, &receiver).await?;
     Ok(axum::Json(shown(&receiver, false)))
 }
@@ -76,6 +78,14 @@ async fn remove(
 
 async fn find(http: &Http, caller: &Caller<Rules>, id: Uuid) -> Result<Receiver, Problem> {
     http.store.receiver(&caller.tenant, id).await?.ok_or_else(|| unknown(id))
+}
+
+/// A receiver that is said to be a person's must be that of one who exists.
+async fn of_somebody(http: &Http, caller: &Caller<Rules>, receiver: &Receiver) -> Result<(), Problem> {
+    if let Some(id) = &receiver.person {
+        http.store.person(&caller.tenant, id).await?.ok_or_else(|| people::unknown(id))?;
+    }
+    Ok(())
 }
 
 fn unknown(id: Uuid) -> Problem {

@@ -86,7 +86,7 @@ mod tests {
             CompiledRule::new(form.into_rule(Uuid::from_u128(id))).unwrap()
         };
         let rules = vec![rule(1, "n:1", "10m"), rule(2, "online:false", "1h"), rule(3, "n:2", "10m")];
-        RuleSet::new(TenantId::default(), rules, &[])
+        RuleSet::new(TenantId::default(), rules, &[], Vec::new())
     }
 
     fn twin() -> Twin {

@@ -10,6 +10,7 @@ use super::{
     Template,
 };
 use crate::alarm::{Severity, Terms};
+use crate::person::Audience;
 use crate::{Query, QueryError, Timestamp, Twin};
 
 /// Longest title that is shown, in characters.
@@ -53,6 +54,9 @@ pub enum RuleError {
         "a rule without alarms (`\"alarm\": false`) is one on change and names its receivers; {0} doesn't belong to it"
     )]
     Forward(&'static str),
+    /// An audience isn't a query over people.
+    #[error("audience: {0}")]
+    Audience(QueryError),
     /// The steps of an escalation must come one after the other.
     #[error("escalation, number {0}: after must be longer than in the step before")]
     Order(usize),
@@ -198,7 +202,10 @@ fn audience(people: &[String], receivers: usize, audience: Option<&str>) -> Resu
     count("receivers", receivers, RECEIVERS_MAX)?;
     count("people", people.len(), RECEIVERS_MAX)?;
     people.iter().try_for_each(|person| length("the id of a person", person, 1, NAME_BYTES_MAX))?;
-    audience.into_iter().try_for_each(|query| length("audience", query, 1, QUERY_BYTES_MAX))
+    audience.into_iter().try_for_each(|query| {
+        length("audience", query, 1, QUERY_BYTES_MAX)?;
+        Audience::parse(query).map(drop).map_err(RuleError::Audience)
+    })
 }
 
 fn check_spans(form: &RuleForm) -> Result<(), RuleError> {

@@ -138,8 +138,10 @@ mod tests {
             kind: ReceiverKind::Live,
             enabled: true,
             disabled_reason: None,
+            person: None,
         };
-        RuleSet::new(TenantId::default(), (1..).zip(rules).map(rule).collect(), &[receiver(1), receiver(2)])
+        let rules = (1..).zip(rules).map(rule).collect();
+        RuleSet::new(TenantId::default(), rules, &[receiver(1), receiver(2)], Vec::new())
     }
 
     fn at(second: i64) -> Moment {

@@ -53,7 +53,7 @@ pub struct RuleForm {
     /// What a push opens: a [`super::Template`] of an address; none when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub link: Option<String>,
-    /// Which receivers are told. Without any, without people and without an audience: all that belong to nobody.
+    /// Which receivers are told. Without any, without people and without an audience: all that are enabled.
     #[serde(default)]
     pub receivers: Vec<Uuid>,
     /// Which people are told, by id.

@@ -57,6 +57,7 @@ impl RuleSet {
             created_at: at,
             deadline: at.plus_micros(i64::from(rule.rule.form.ttl_s) * 1_000_000),
             due_at: at,
+            hold: None,
             kind: PushKind::Forward,
             alarm: None,
             alarm_version: 0,

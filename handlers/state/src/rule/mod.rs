@@ -13,7 +13,10 @@
 //! - `fire`: what a change, time or a person does to alarms
 //! - `work`: which conditions hold
 //! - `absence`: which devices are absent, and when to look
+//! - [`directory`]: who there is to be told, and whom a rule means
+//! - `payload`: what is sent
 //! - `tell`: who is told of what happened to an alarm, and who isn't
+//! - `outcome`: telling a person what became of what they asked for
 //! - [`forward`]: rules that only pass changes on
 //! - [`rehearsal`]: what a draft rule would have done
 
@@ -26,18 +29,22 @@ mod set;
 mod fire;
 mod work;
 mod absence;
+pub mod directory;
+mod payload;
 mod tell;
+mod outcome;
 pub mod forward;
 pub mod rehearsal;
 
 pub use checked::{CompiledRule, RuleError};
+pub use directory::Directory;
 pub use fire::{Fired, Moment, Wish};
 pub use form::{Escalation, Level, On, Rule, RuleForm, Text};
 pub use receiver::{ApnsEnvironment, FcmForm, Receiver, ReceiverKind};
 pub use rehearsal::{Rehearsal, Rehearsed};
 pub use set::RuleSet;
 pub use span::Span;
-pub use tell::Told;
+pub use tell::{LIVE_FIRST_US, Told};
 pub use template::Template;
 
 /// Longest name of a rule, in bytes.

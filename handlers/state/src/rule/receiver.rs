@@ -22,6 +22,9 @@ pub struct Receiver {
     /// Why Statecast disabled it; none while it is enabled, or when a person did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disabled_reason: Option<String>,
+    /// Whose it is; none for one that belongs to nobody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub person: Option<String>,
 }
 
 /// How a receiver is reached. Serialises with its secrets: show it to nobody but the store. The name of the variant in
@@ -119,6 +122,18 @@ impl ReceiverKind {
             Self::Mqtt { .. } => "mqtt",
         }
     }
+
+    /// What is the same for two receivers that reach the same; none for what is each time another.
+    pub fn endpoint(&self) -> Option<&str> {
+        match self {
+            Self::Webhook { url, .. } | Self::Ntfy { url, .. } => Some(url),
+            Self::Fcm { registration, .. } => Some(registration),
+            Self::Apns { token, .. } => Some(token),
+            Self::WebPush { endpoint, .. } => Some(endpoint),
+            Self::Mqtt { topic } => Some(topic),
+            Self::Live => None,
+        }
+    }
 }
 
 /// Doesn't show what lets one write to the receiver.
@@ -149,6 +164,7 @@ mod tests {
             },
             enabled: true,
             disabled_reason: None,
+            person: None,
         };
         let json = json!({"id":Uuid::nil(),"name":"ops","kind":"webhook","url":"https://example.org/",
             "secret":"whsec_c2VjcmV0","enabled":true});

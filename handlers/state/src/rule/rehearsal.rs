@@ -364,7 +364,7 @@ mod tests {
         form.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
         let form: RuleForm = serde_json::from_value(form).unwrap();
         let rule = CompiledRule::new(form.into_rule(Uuid::nil())).unwrap();
-        let set = RuleSet::new(TenantId::default(), vec![rule], &[]);
+        let set = RuleSet::new(TenantId::default(), vec![rule], &[], Vec::new());
         Rehearsal::new(set, at(100), at(200), 2)
     }
 

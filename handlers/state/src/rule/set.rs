@@ -4,7 +4,9 @@ use std::collections::HashMap;
 
 use uuid::Uuid;
 
-use super::{CompiledRule, On, Receiver, Span};
+use super::directory::{Addressees, Candidate};
+use super::{CompiledRule, Directory, On, Receiver, Span};
+use crate::person::CompiledPerson;
 use crate::query::Percolator;
 use crate::{DeviceKey, TenantId, Timestamp, Twin};
 
@@ -12,10 +14,12 @@ use crate::{DeviceKey, TenantId, Timestamp, Twin};
 #[derive(Debug, Clone, Default)]
 pub struct RuleSet {
     tenant: TenantId,
-    /// The enabled receivers.
-    pub(super) receivers: Vec<Uuid>,
+    /// Who there is to be told.
+    pub(super) directory: Directory,
     /// The enabled rules.
     pub(super) rules: Vec<CompiledRule>,
+    /// Whom each of them means, in the same order.
+    addressees: Vec<Addressees>,
     /// Where each of them stands, by its id.
     places: HashMap<Uuid, usize>,
     /// The enabled rules that only pass changes on, with who gets them.
@@ -32,14 +36,18 @@ pub struct RuleSet {
 
 impl RuleSet {
     /// Puts a set together. What isn't enabled is left out.
-    pub fn new(tenant: TenantId, rules: Vec<CompiledRule>, receivers: &[Receiver]) -> Self {
+    pub fn new(
+        tenant: TenantId,
+        rules: Vec<CompiledRule>,
+        receivers: &[Receiver],
+        people: Vec<CompiledPerson>,
+    ) -> Self {
         let enabled = rules.into_iter().filter(|rule| rule.rule.form.enabled);
         let (rules, forwards): (Vec<_>, Vec<_>) = enabled.partition(|rule| rule.rule.form.alarm);
-        let receivers: Vec<Uuid> = receivers.iter().filter(|one| one.enabled).map(|one| one.id).collect();
         let named = |rule: CompiledRule| {
-            let named =
-                receivers.iter().filter(|id| rule.rule.form.receivers.contains(id)).copied().collect();
-            (rule, named)
+            let named = |one: &&Receiver| one.enabled && rule.rule.form.receivers.contains(&one.id);
+            let ids = receivers.iter().filter(named).map(|one| one.id).collect();
+            (rule, ids)
         };
         let forwards = forwards.into_iter().map(named).collect();
         let (mut queries, mut owners, mut on_change) = (Vec::new(), Vec::new(), Vec::new());
@@ -53,7 +61,31 @@ impl RuleSet {
         let absences = rules.iter().filter(|rule| rule.rule.form.on == On::Absence);
         let absence_us_min = absences.filter_map(|rule| rule.rule.form.lasting).map(Span::as_micros).min();
         let places = rules.iter().enumerate().map(|(place, rule)| (rule.rule.id, place)).collect();
-        Self { tenant, receivers, rules, forwards, places, queries, owners, on_change, absence_us_min }
+        let directory = Directory::new(receivers, people);
+        let addressees = directory.addressees(rules.iter().map(|rule| &rule.rule.form));
+        Self {
+            tenant,
+            directory,
+            addressees,
+            rules,
+            places,
+            forwards,
+            queries,
+            owners,
+            on_change,
+            absence_us_min,
+        }
+    }
+
+    /// Who there is to be told.
+    pub fn directory(&self) -> &Directory {
+        &self.directory
+    }
+
+    /// Whom a rule of the set means at first (step 0), or with a step of its escalation.
+    pub(super) fn addressees(&self, rule: Uuid, step: u32) -> &[Candidate] {
+        let known = self.places.get(&rule).and_then(|place| self.addressees.get(*place));
+        known.map_or(&[], |addressees| addressees.of_step(step))
     }
 
     /// Whether no change can raise an alarm.

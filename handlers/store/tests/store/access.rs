@@ -62,7 +62,7 @@ async fn credentials_are_found_changed_and_taken_away() {
 }
 
 fn new_key(expires_at: Option<Timestamp>) -> NewKey {
-    NewKey { name: "app".to_owned(), scopes: vec!["read".to_owned()], policy: None, expires_at }
+    NewKey { name: "app".to_owned(), scopes: vec!["read".to_owned()], policy: None, person: None, expires_at }
 }
 
 #[tokio::test]

@@ -11,6 +11,8 @@ mod ownership;
 mod reads;
 mod requests;
 mod outbox;
+mod claims;
+mod people;
 mod mqtt;
 mod partitions;
 mod private_server;

@@ -12,10 +12,18 @@ use uuid::Uuid;
 use crate::support::{change, key, now, push, store, until};
 
 const LEASE: Duration = Duration::from_secs(60);
+const INTERVAL: Duration = Duration::from_secs(5);
 
 fn receiver(n: u128) -> Receiver {
     let kind = ReceiverKind::Webhook { url: "https://example.org/".into(), secret: "whsec_".into() };
-    Receiver { id: Uuid::from_u128(n), name: "ops".into(), kind, enabled: true, disabled_reason: None }
+    Receiver {
+        id: Uuid::from_u128(n),
+        name: "ops".into(),
+        kind,
+        enabled: true,
+        disabled_reason: None,
+        person: None,
+    }
 }
 
 /// A store with `count` pushes for each of these receivers.
@@ -52,7 +60,7 @@ fn finished(push: &Push, outcome: Outcome) -> Finished {
 #[tokio::test]
 async fn a_push_is_claimed_by_one_and_again_after_its_lease() {
     let (store, pushes) = with_pushes(&[receiver(1)], 20).await;
-    let (a, b) = tokio::join!(store.claim(12, LEASE), store.claim(12, LEASE));
+    let (a, b) = tokio::join!(store.claim(12, LEASE, INTERVAL), store.claim(12, LEASE, INTERVAL));
     let (a, b) = (a.unwrap(), b.unwrap());
     assert_eq!(a.len() + b.len(), 20);
     let mut ids: Vec<Uuid> = a.iter().chain(&b).map(|claimed| claimed.push.id).collect();
@@ -62,19 +70,19 @@ async fn a_push_is_claimed_by_one_and_again_after_its_lease() {
     assert!(a.iter().all(|claimed| claimed.attempt == 1 && claimed.receiver == receiver(1)));
     let claimed = a.iter().chain(&b).find(|claimed| claimed.push.id == pushes[0].id).unwrap();
     assert_eq!(as_written(&claimed.push), as_written(&pushes[0]));
-    assert_eq!(store.claim(100, LEASE).await.unwrap(), []);
+    assert_eq!(store.claim(100, LEASE, INTERVAL).await.unwrap(), []);
     assert!(store.next_due().await.unwrap().unwrap() > now());
 
     // A lease that has ended.
     let due = Outcome::Retry { at: now(), error: "503\0".into() };
     store.finish(&[finished(&pushes[3], due)]).await.unwrap();
-    let again = store.claim(100, Duration::from_millis(1)).await.unwrap();
+    let again = store.claim(100, Duration::from_millis(1), INTERVAL).await.unwrap();
     assert_eq!(
         again.iter().map(|claimed| (claimed.push.id, claimed.attempt)).collect::<Vec<_>>(),
         [(pushes[3].id, 2)]
     );
     until("the lease has ended", async || {
-        store.claim(100, LEASE).await.unwrap().iter().any(|claimed| claimed.attempt == 3)
+        store.claim(100, LEASE, INTERVAL).await.unwrap().iter().any(|claimed| claimed.attempt == 3)
     })
     .await;
 }
@@ -82,7 +90,7 @@ async fn a_push_is_claimed_by_one_and_again_after_its_lease() {
 #[tokio::test]
 async fn what_is_finished_stays_so() {
     let (store, pushes) = with_pushes(&[receiver(1)], 4).await;
-    store.claim(100, LEASE).await.unwrap();
+    store.claim(100, LEASE, INTERVAL).await.unwrap();
     let dead = |error: &str| Outcome::Dead { error: error.into() };
     let first = [
         finished(&pushes[0], Outcome::Delivered { status: 204 }),
@@ -119,7 +127,7 @@ async fn a_receiver_that_is_gone_gets_nothing_more() {
     let receivers = [receiver(1), receiver(2)];
     let (store, pushes) = with_pushes(&receivers, 3).await;
     let tenant = TenantId::default();
-    let claimed = store.claim(2, LEASE).await.unwrap();
+    let claimed = store.claim(2, LEASE, INTERVAL).await.unwrap();
     assert_eq!(claimed.len(), 2);
     let of_first = pushes.iter().find(|push| push.receiver == receivers[0].id).unwrap();
     store.finish(&[finished(of_first, Outcome::ReceiverGone { error: "410".into() })]).await.unwrap();
@@ -128,7 +136,7 @@ async fn a_receiver_that_is_gone_gets_nothing_more() {
     assert_eq!(first.disabled_reason.as_deref(), Some("410"));
     let filter = PushFilter { state: Some(PushState::Dead), ..PushFilter::default() };
     assert_eq!(store.deliveries(&tenant, filter, 10).await.unwrap().len(), 3);
-    let rest = store.claim(100, LEASE).await.unwrap();
+    let rest = store.claim(100, LEASE, INTERVAL).await.unwrap();
     assert!(rest.iter().all(|claimed| claimed.receiver.id == receivers[1].id));
 
     // One that was written for it meanwhile is given up when it is claimed.
@@ -138,7 +146,7 @@ async fn a_receiver_that_is_gone_gets_nothing_more() {
     late.pushes = receivers.iter().map(|receiver| push(&late.key.device, receiver.id)).collect();
     owner.writer().commit(&Batch { changes: vec![late], dead_letters: vec![] }).await.unwrap();
     owner.release().await;
-    assert_eq!(store.claim(100, LEASE).await.unwrap(), []);
+    assert_eq!(store.claim(100, LEASE, INTERVAL).await.unwrap(), []);
     assert_eq!(store.next_due().await.unwrap(), None);
     assert_eq!(store.deliveries(&tenant, filter, 100).await.unwrap().len(), 8);
 }

@@ -139,6 +139,7 @@ pub(crate) fn push(device: &DeviceId, receiver: Uuid) -> Push {
         person: None,
         severity: Severity::Warning,
         urgent: false,
+        hold: None,
     }
 }
 
