@@ -140,6 +140,7 @@ pub(crate) mod tests {
             person: None,
             severity,
             urgent: false,
+            hold: None,
         }
     }
 

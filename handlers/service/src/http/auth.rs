@@ -92,8 +92,12 @@ impl Me {
 
     /// The person whose app calls; none when there is no key, or it belongs to nobody.
     pub(super) async fn of(parts: &Parts, http: &Http) -> Result<Option<Self>, Problem> {
-        let key = key(parts, http).await?.filter(|key| Scopes::named(&key.scopes).have(Scope::Receive));
-        Ok(key.and_then(|mut key| Some(Self { person: key.person.take()?, caller: Caller::with(key) })))
+        Ok(key(parts, http).await?.and_then(Self::with))
+    }
+
+    fn with(mut key: ApiKey) -> Option<Self> {
+        let person = key.person.take().filter(|_| Scopes::named(&key.scopes).have(Scope::Receive))?;
+        Some(Self { person, caller: Caller::with(key) })
     }
 }
 
@@ -101,8 +105,9 @@ impl FromRequestParts<Http> for Me {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, http: &Http) -> Result<Self, Problem> {
-        let me = Self::of(parts, http).await?;
-        me.ok_or_else(|| Problem::forbidden("this is for keys with the scope `receive`, made for a person"))
+        let key = key(parts, http).await?.ok_or_else(Problem::unauthorized)?;
+        let who = "this is for keys with the scope `receive`, made for a person";
+        Self::with(key).ok_or_else(|| Problem::forbidden(who))
     }
 }
 
