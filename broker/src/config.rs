@@ -46,6 +46,9 @@ pub struct Config {
     pub connects: Rate,
     /// The same for one address, of IPv6 for one /64.
     pub connects_per_address: Rate,
+    /// How fast sockets are accepted, and connections that have ended are taken apart; the rest wait. What is left of
+    /// the machine is for those who stay.
+    pub turnover: Rate,
     /// Longest CONNECT, in bytes: nobody has shown a password yet.
     pub connect_bytes_max: usize,
     /// Failed logins from one address, of IPv6 from one /64, within `login_lockout`, until nobody from there may
@@ -114,6 +117,7 @@ impl Default for Config {
             connections_per_address_max: 0,
             connects: Rate::UNLIMITED,
             connects_per_address: Rate::UNLIMITED,
+            turnover: Rate::UNLIMITED,
             connect_bytes_max: 8 * 1024,
             login_failures_per_address_max: 100,
             login_failures_per_name_max: 10,

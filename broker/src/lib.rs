@@ -21,7 +21,7 @@
 //! others, to both of which `forward` hands what is published, `retained` keeps the last messages of routed topics, `outbox` is what waits for one connection, `session`
 //! what outlasts it, `expiry`
 //! says for how long it is worth sending, `wills` holds the wills that wait, `peer` is what others may touch of a
-//! connection, `registry` knows them all, `passage` lets few at a time come and go, `ending` says why one is over, `held` what
+//! connection, `registry` knows them all, `passage` lets them come and go at a pace, `ending` says why one is over, `held` what
 //! clients hold at present.
 
 pub mod config;

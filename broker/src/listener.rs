@@ -49,6 +49,7 @@ pub(crate) async fn accept(hub: Arc<Hub>, listener: TcpListener, tls: Option<Arc
             // To be told why would cost a handshake, which is what floods are made of.
             continue;
         }
+        hub.stopping.run_until_cancelled(hub.passage.come()).await;
         // It only costs latency if it fails.
         stream.set_nodelay(true).ok();
         let hub = Arc::clone(&hub);

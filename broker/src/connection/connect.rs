@@ -276,13 +276,13 @@ async fn take_seat(
             durable.await.map_err(|_| Rejected::from(Denied::Unavailable))?;
             seat.set_session_expiry(wish.session_expiry_s);
         }
-        let passage = hub.passage.enter(&hub.deliveries).await.ok_or(Rejected::from(Denied::Unavailable))?;
-        Ok((passage, present))
+        let place = hub.deliveries.reserve().await.map_err(|_| Rejected::from(Denied::Unavailable))?;
+        Ok((place, present))
     };
     let entered = hub.abandoned.run_until_cancelled(timeout_at(deadline, entered)).await;
     let entered = entered.and_then(Result::ok).unwrap_or_else(|| Err(Denied::Unavailable.into()));
     match entered {
-        Ok(((_turn, place), present)) => {
+        Ok((place, present)) => {
             place.send(Delivery {
                 client: Arc::clone(&seat.peer().client),
                 event: Event::Connected,

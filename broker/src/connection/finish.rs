@@ -43,9 +43,7 @@ impl Session {
             // This comes last.
             hub.abandoned.run_until_cancelled(hub.writer.written()).await;
         }
-        if let Some(Some((_turn, place))) =
-            hub.abandoned.run_until_cancelled(hub.passage.enter(&hub.deliveries)).await
-        {
+        if let Some(Ok(place)) = hub.abandoned.run_until_cancelled(hub.deliveries.reserve()).await {
             place.send(Delivery {
                 client: Arc::clone(&self.peer.client),
                 event: Event::Disconnected { reason: ending.word() },

@@ -89,7 +89,7 @@ pub(crate) async fn serve(hub: Arc<Hub>, arrival: Arrival) {
         Ok(None) => return,
         Err(_) => return hub.meters.panicked(),
     };
-    let mut session = Box::new(Session::new(hub, stream, address, welcome));
+    let mut session = Box::new(Session::new(Arc::clone(&hub), stream, address, welcome));
     let ending = match AssertUnwindSafe(session.run()).catch_unwind().await {
         Ok(ending) => ending,
         Err(_) => {
@@ -97,6 +97,7 @@ pub(crate) async fn serve(hub: Arc<Hub>, arrival: Arrival) {
             Ending::Failed
         }
     };
+    hub.stopping.run_until_cancelled(hub.passage.go()).await;
     Box::pin(session.finish(ending)).await;
     drop(ticket);
 }

@@ -22,4 +22,5 @@ pub(crate) use self::arrivals::{Arrivals, Ticket};
 pub(crate) use self::limit::Limit;
 pub(crate) use self::logins::Logins;
 pub(crate) use self::pace::Pace;
+pub(crate) use self::rate::Bucket;
 pub use self::rate::Rate;

@@ -59,18 +59,11 @@ async fn stopped_for(stop: &CancellationToken, grace: Duration) {
     tokio::time::sleep(grace).await;
 }
 
-/// Waits until a fair number of rows fits in hand, so that the database isn't asked for one at a time.
+/// Room for a claim.
 async fn room(desk: &Desk) -> OwnedSemaphorePermit {
-    let least = (desk.settings.claim_rows_max / 5).clamp(1, (desk.settings.held_rows_max / 4).max(1));
-    let mut room = desk.rows(least).await;
-    while room.num_permits() < desk.settings.claim_rows_max {
-        let more = (desk.settings.claim_rows_max - room.num_permits()).min(desk.rows_free());
-        match desk.try_rows(more) {
-            Some(permit) if more > 0 => room.merge(permit),
-            _ => break,
-        }
-    }
-    room
+    let most = desk.settings.claim_rows_max;
+    let least = (most / 5).clamp(1, (desk.settings.held_rows_max / 4).max(1));
+    desk.places.some(least, most).await
 }
 
 /// Sleeps until woken or until a row is due. `nothing_at` is when a claim found nothing, if it did.

@@ -8,10 +8,10 @@ use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use crate::desk::Held;
 use crate::meters;
 use crate::outage::Outage;
 use crate::outbox::{Finished, Outbox, Outcome, call};
+use crate::places::Held;
 
 /// Most results written with one call.
 const ROWS_MAX: usize = 500;

@@ -1,8 +1,6 @@
 //! What is in hand, from the claim to the writing of what became of it: starts what may start, and passes on
-//! the results. A row takes its place in hand with a [`Held`], which travels with it and frees the place when
-//! it is dropped, however that comes about.
+//! the results.
 
-use std::collections::HashSet;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Instant;
@@ -11,7 +9,7 @@ use futures::FutureExt;
 use parking_lot::Mutex;
 use statecast_state::rule::ReceiverKind;
 use statecast_state::{DeviceId, TenantId, Timestamp};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, broadcast, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::warn;
@@ -25,6 +23,7 @@ use crate::gates::{Gates, Line};
 use crate::lanes::{Bounds, Entry, Lanes, Surplus, Went};
 use crate::meters;
 use crate::outbox::{Claimed, Finished, Outbox, Outcome};
+use crate::places::{Held, Places};
 use crate::policy::{self, Answer, Blame, Retry, later, now};
 use crate::settings::Settings;
 
@@ -42,23 +41,8 @@ pub(crate) struct Desk {
     live: broadcast::Sender<Arc<Claimed>>,
     results: mpsc::Sender<Completion>,
     lanes: Mutex<Lanes<Job>>,
-    rows: Arc<Semaphore>,
-    ids: Ids,
-}
-
-type Ids = Arc<Mutex<HashSet<(TenantId, Uuid)>>>;
-
-/// The place of one row in hand.
-pub(crate) struct Held {
-    key: (TenantId, Uuid),
-    ids: Ids,
-    _place: Option<OwnedSemaphorePermit>,
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        self.ids.lock().remove(&self.key);
-    }
+    /// Room for what is claimed.
+    pub(crate) places: Places,
 }
 
 /// A push on its way.
@@ -95,37 +79,16 @@ impl Desk {
             live,
             results,
             lanes: Mutex::new(Lanes::new(bounds)),
-            rows: Arc::new(Semaphore::new(held_max)),
-            ids: Ids::default(),
+            places: Places::new(held_max),
         })
-    }
-
-    /// Waits for so many places in hand.
-    pub(crate) async fn rows(&self, n: usize) -> OwnedSemaphorePermit {
-        let n = u32::try_from(n).unwrap_or(u32::MAX);
-        self.rows.clone().acquire_many_owned(n).await.expect("this semaphore is never closed")
-    }
-
-    /// So many more, if they are free.
-    pub(crate) fn try_rows(&self, n: usize) -> Option<OwnedSemaphorePermit> {
-        self.rows.clone().try_acquire_many_owned(u32::try_from(n).ok()?).ok()
-    }
-
-    /// Places that are free.
-    pub(crate) fn rows_free(&self) -> usize {
-        self.rows.available_permits()
     }
 
     /// Takes what was claimed, each into a place of `room`; `start` is to follow.
     pub(crate) async fn take(&self, mut claimed: Vec<Claimed>, room: &mut OwnedSemaphorePermit) {
         claimed.sort_by_key(|row| row.push.position);
         for row in claimed {
-            let key = (row.tenant.clone(), row.push.id);
-            // Its lease ran out while it was in hand: what becomes of it will be written all the same.
-            if !self.ids.lock().insert(key.clone()) {
-                continue;
-            }
-            let held = Held { key, ids: self.ids.clone(), _place: room.split(1) };
+            // What becomes of one that is in hand already will be written all the same.
+            let Some(held) = self.places.take(&row.tenant, row.push.id, room) else { continue };
             self.give_to_channel(row, held).await;
         }
     }

@@ -9,6 +9,7 @@
 //! - [`dispatcher`]: `Dispatcher`, which sleeps until there is something to tell; how it starts and stops
 //! - `claims`: takes rows when woken or when one is due, and gives each to its channel
 //! - `desk`: what is in hand: starts what may start, and passes on what became of it
+//! - `places`: room for what is in hand
 //! - `lanes`: who is next: fair between receivers, in order for each device, slower where it doesn't go
 //! - [`gate`], `gates`: who isn't asked for a while: providers that fail, refuse our credentials, or say that it is too much
 //! - [`address`], [`target`]: where a webhook may go, and where not; [`check`]: whether a receiver can be told anything
@@ -26,6 +27,7 @@ pub mod settings;
 pub mod dispatcher;
 mod claims;
 mod desk;
+mod places;
 mod lanes;
 pub mod gate;
 mod gates;

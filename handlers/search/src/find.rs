@@ -2,6 +2,7 @@
 //! index, in one pass over what matches.
 
 use std::collections::BinaryHeap;
+use std::io;
 
 use statecast_state::query::sort::SORT_KEYS_MAX;
 use statecast_state::query::{By, Field, Histogram, Query, SortKey};
@@ -106,7 +107,7 @@ impl Search {
         let mut room = Room::default();
         let mut facets = Facets::new(question.facets, question.facet_stats);
         let mut figures = Figures::new(question.stats, question.histograms);
-        let (mut total, mut rest, mut page) = (0, 0, Vec::new());
+        let (mut total, mut rest, mut segments) = (0, 0, Vec::new());
         for reader in view.searcher.segment_readers() {
             let order = SegmentOrder::open(reader, sort, relevance.as_ref())?;
             let mut first =
@@ -125,13 +126,10 @@ impl Search {
             rest += first.offered;
             facets.add(segment_facets)?;
             figures.add(segment_figures)?;
-            for local in first.places {
-                page.push(order.resolve(&local)?);
-            }
-            page.sort_unstable_by(|left: &Global, right| left.compare(right, sort));
-            page.truncate(limit);
+            segments.push(Sorted { order, places: first.places.into_sorted_vec().into_iter() });
         }
 
+        let mut page = merge(segments, sort, limit)?;
         let more = rest > page.len();
         let ids = page.iter().map(|place| DeviceId::parse(&place.id)).collect::<Result<_, _>>();
         // Only valid ids are ever written.
@@ -161,6 +159,31 @@ fn relevance(
             Err(SearchError::Refused("relevance is about words: the query has none that are to be found"))
         }
     }
+}
+
+/// The first places of a segment, in order.
+struct Sorted {
+    order: SegmentOrder,
+    places: std::vec::IntoIter<Local>,
+}
+
+impl Sorted {
+    fn next(&mut self) -> io::Result<Option<Global>> {
+        self.places.next().map(|local| self.order.resolve(&local)).transpose()
+    }
+}
+
+/// The first places of all segments. To look one up takes longer than to find it: of each segment no more are looked
+/// up than come first, and one.
+fn merge(mut segments: Vec<Sorted>, sort: &[SortKey], limit: usize) -> io::Result<Vec<Global>> {
+    let mut heads = segments.iter_mut().map(Sorted::next).collect::<io::Result<Vec<_>>>()?;
+    let mut page = Vec::with_capacity(limit.min(256));
+    while page.len() < limit {
+        let waiting = heads.iter().enumerate().filter_map(|(nth, head)| Some((nth, head.as_ref()?)));
+        let Some((nth, _)) = waiting.min_by(|(_, left), (_, right)| left.compare(right, sort)) else { break };
+        page.extend(std::mem::replace(&mut heads[nth], segments[nth].next()?));
+    }
+    Ok(page)
 }
 
 /// The first few of those behind a place, and how many there are.

@@ -1,14 +1,16 @@
 //! Comparisons and ranges: numbers, versions and times, found in columns.
 
+use std::fmt::Debug;
 use std::io;
 
 use statecast_state::Timestamp;
-use statecast_state::query::{Field, Range};
+use statecast_state::query::range::Number;
+use statecast_state::query::{Field, Limits, Range};
 use tantivy::columnar::{Column, DynamicColumn, StrColumn};
 use tantivy::query::Query;
 use tantivy::{BitSet, DocId, SegmentReader};
 
-use crate::filter::Filter;
+use crate::filter::{Columns, Filter};
 use crate::property;
 use crate::schema::{SEEN_COLUMN, VALUES_COLUMN};
 use crate::translate::{columns, number_column};
@@ -18,7 +20,7 @@ pub(crate) fn seen(holds: impl Fn(i64) -> bool + Clone + Send + Sync + 'static) 
     Box::new(Filter::columns(move |reader: &SegmentReader| {
         let holds = holds.clone();
         let column: Column<i64> = reader.fast_fields().i64(SEEN_COLUMN)?;
-        Ok(Some(move |doc: DocId| column.first(doc).is_some_and(&holds)))
+        Ok(Some(Columns::Judged(move |doc: DocId| column.first(doc).is_some_and(&holds))))
     }))
 }
 
@@ -26,24 +28,86 @@ pub(crate) fn seen(holds: impl Fn(i64) -> bool + Clone + Send + Sync + 'static) 
 pub(crate) fn property(field: &Field, range: &Range, now: Timestamp) -> Box<dyn Query> {
     let (column, range) = (format!("{VALUES_COLUMN}.{}", property::name(field)), range.clone());
     Box::new(Filter::columns(move |reader: &SegmentReader| {
+        let texts = texts_within(reader, &column, &range, now)?;
+        if let (Range::Numbers(limits), None) = (&range, &texts)
+            && let Some(found) = numbers_within(reader, &column, limits)?
+        {
+            return Ok(Some(Columns::Found(found)));
+        }
         let numbers = match range {
             Range::Versions(_) => None,
             Range::Numbers(_) | Range::Times(_) => number_column(reader, &column)?,
         };
-        let texts = texts_within(reader, &column, &range, now)?;
         if numbers.is_none() && texts.is_none() {
             return Ok(None);
         }
         let range = range.clone();
-        Ok(Some(move |doc: DocId| {
+        Ok(Some(Columns::Judged(move |doc: DocId| {
             let number =
                 |column: &Column<f64>| column.values_for_doc(doc).any(|number| range.number(number, now));
             let text = |(column, within): &(StrColumn, BitSet)| {
                 column.term_ords(doc).any(|ord| u32::try_from(ord).is_ok_and(|ord| within.contains(ord)))
             };
             numbers.as_ref().is_some_and(number) || texts.as_ref().is_some_and(text)
-        }))
+        })))
     }))
+}
+
+/// The documents with a number that lies within, found in the packed column without unpacking each. None where the
+/// comparison with a double would not be exact.
+fn numbers_within(
+    reader: &SegmentReader,
+    name: &str,
+    limits: &Limits<Number>,
+) -> tantivy::Result<Option<BitSet>> {
+    let (from, to) = inclusive(limits);
+    let mut docs = Vec::new();
+    for handle in columns(reader, name)? {
+        match handle.open()? {
+            DynamicColumn::F64(column) => within(&column, from, to, reader.max_doc(), &mut docs),
+            DynamicColumn::I64(column) if column.min_value() >= -EXACT && column.max_value() <= EXACT => {
+                #[expect(clippy::cast_possible_truncation, reason = "it saturates, and beyond is no value")]
+                let (from, to) = (from.ceil() as i64, to.floor() as i64);
+                within(&column, from, to, reader.max_doc(), &mut docs);
+            }
+            DynamicColumn::I64(_) | DynamicColumn::U64(_) => return Ok(None),
+            _ => {}
+        }
+    }
+    let mut found = BitSet::with_max_value(reader.max_doc());
+    for doc in docs {
+        found.insert(doc);
+    }
+    Ok(Some(found))
+}
+
+/// The documents of a column from one value to another. A column can't be asked for what is beyond its own.
+fn within<T>(column: &Column<T>, from: T, to: T, end: DocId, docs: &mut Vec<DocId>)
+where
+    T: PartialOrd + Copy + Debug + Send + Sync + 'static,
+{
+    let (min, max) = (column.min_value(), column.max_value());
+    let (from, to) = (if from < min { min } else { from }, if to > max { max } else { to });
+    if from <= to {
+        column.get_docids_for_value_range(from..=to, 0..end, docs);
+    }
+}
+
+/// Whole numbers up to here are doubles, too.
+const EXACT: i64 = 1 << 53;
+
+/// The smallest and the largest double within.
+fn inclusive(limits: &Limits<Number>) -> (f64, f64) {
+    let (all, end) = (f64::NEG_INFINITY, f64::INFINITY);
+    let (from, to) = match limits {
+        Limits::Below(to) => (all, to.value.next_down()),
+        Limits::AtMost(to) => (all, to.value),
+        Limits::Above(from) => (from.value.next_up(), end),
+        Limits::AtLeast(from) => (from.value, end),
+        Limits::Between(from, to) => (from.value, to.value),
+    };
+    // Of the two zeros one is the first of a column, and the other the last.
+    (if from == 0.0 { -0.0 } else { from }, if to == 0.0 { 0.0 } else { to })
 }
 
 /// The strings of a column, and the ordinals of those that lie within; none when none does. Each different string is

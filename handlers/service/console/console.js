@@ -4,6 +4,7 @@ import { leaveAlarms, showAlarms } from "./alarms.js";
 import { ago, api, at, json, make, stream } from "./api.js";
 import { completeIn } from "./complete.js";
 import { figures, matches, meant } from "./results.js";
+import { save, showSaved } from "./saved.js";
 
 const shown = { query: "", sort: "", facets: "", stats: "", histograms: "", cursor: "", device: "", live: null };
 /** What makes a search, and stands in its address. */
@@ -104,6 +105,8 @@ function apply(told) {
   old.replaceWith(fresh);
 }
 
+const showQueries = () => showSaved(at("saved"), ask, say);
+
 /** What somebody asked of the device, and what became of it. */
 function request({ state, patch, by, reason, requested_at, ended_at, deadline }) {
   const item = make("li");
@@ -201,6 +204,17 @@ at("first").addEventListener("click", () => search());
 for (const button of document.querySelectorAll("[data-export]")) {
   button.addEventListener("click", () => download(button.dataset.export));
 }
+at("save").addEventListener("click", async () => {
+  const name = at("save-name").value.trim();
+  if (!name) return at("save-name").focus();
+  try {
+    await save(name, at("query").value.trim());
+    at("save-name").value = "";
+    showQueries();
+  } catch (error) {
+    say(error.message, true);
+  }
+});
 completeIn(at("query"), at("completions"), json);
 at("desired-form").addEventListener("submit", async (event) => {
   event.preventDefault();
@@ -219,6 +233,7 @@ at("key-form").addEventListener("submit", (event) => {
   at("key-form").hidden = true;
   route();
   search();
+  showQueries();
 });
 addEventListener("keydown", (event) => {
   if (event.key === "/" && !/INPUT|TEXTAREA/.test(document.activeElement.tagName)) {
@@ -232,3 +247,4 @@ for (const name of asked) at(name).value = address.get(name) ?? "";
 at("more").open = ["facets", "stats", "histograms"].some((name) => address.get(name));
 route();
 ask();
+showQueries();

@@ -38,7 +38,11 @@ pub(super) fn write(
     // A string of JSON is one of TOML.
     let file = |name: &str| serde_json::Value::from(directory.join(name).display().to_string());
     let settings = format!(
-        r#"# Channels that go to the simulated gateways. APNs needs SSL_CERT_FILE={ca} in the environment.
+        r#"# Channels that go to the simulated gateways.
+[push]
+allow_private_addresses = true
+ca = {ca}
+
 [push.fcm]
 service_account = {account}
 base_url = "{fcm}"

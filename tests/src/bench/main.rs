@@ -7,7 +7,7 @@
 //! - [`packets`], [`load`]: a load generator that costs little
 //! - [`stage`], [`registered`], [`table`]: a service with a fleet, with registered devices, and with a large fleet whose
 //!   index is built
-//! - [`throughput`], [`latency`], [`connections`], [`storm`], [`burst`], [`searches`], [`rival`], [`pushes`], [`kills`]:
+//! - [`throughput`], [`latency`], [`connections`], [`storm`], [`burst`], [`searches`], [`rival`], [`rules`], [`pushes`], [`kills`]:
 //!   what is measured
 //! - [`results`]: what is told
 
@@ -29,6 +29,7 @@ mod burst;
 mod searches;
 mod rival;
 mod pushes;
+mod rules;
 mod kills;
 mod results;
 
@@ -96,7 +97,8 @@ impl Pace {
 }
 
 /// What is measured when nothing is said, in this order; the first needs to be, for all that depends on it.
-const PARTS: [&str; 7] = ["throughput", "searches", "rebuild", "pushes", "connections", "storm", "burst"];
+const PARTS: [&str; 8] =
+    ["throughput", "searches", "rebuild", "rules", "pushes", "connections", "storm", "burst"];
 
 /// What is measured besides when it may take long, or is named.
 const KILLS: &str = "kills";
@@ -137,6 +139,9 @@ async fn main() -> Result<()> {
     }
     if wanted("rebuild") {
         table::measure(&pace, &mut results).await?;
+    }
+    if wanted("rules") {
+        rules::measure(&mut results)?;
     }
     if wanted("pushes") {
         pushes::measure(&stage::fleet().await?, &mut results).await?;

@@ -27,9 +27,10 @@ const RECEIVERS: usize = 16;
 const ANSWER_MS: Range<u64> = 50..100;
 /// Devices that fire at once, and one after the other.
 const DEVICES_AT_ONCE: usize = 2_500;
-const DEVICES_STEADY: usize = 1_000;
-/// Messages per second that make the rule fire.
+const DEVICES_STEADY: usize = 500;
+/// Messages per second that make the rule fire, and that bring all devices to where they will fire from.
 const FIRING_PER_S: u64 = 10_000;
+const PREPARING_PER_S: u64 = 1_000;
 /// How long all deliveries may take.
 const DELIVERED_MAX: Duration = Duration::from_secs(60);
 
@@ -67,18 +68,20 @@ pub(crate) async fn measure(service: &Service, results: &mut Results) -> Result<
     results.add("push_deliveries_per_s", per_s, means);
     forget(&api, &rule).await?;
 
-    // At half of that: everybody takes a step, and enters with the next.
+    // At half of that: everybody takes a few steps, and enters with the next that nobody took yet.
     let load = Load::start(&service.mqtt, DEVICES_STEADY, None)?;
-    publish(&load, FIRING_PER_S, DEVICES_STEADY).await?;
+    publish(&load, PREPARING_PER_S, DEVICES_STEADY).await?;
     stage::drain(&load)?;
-    let rule = enter(&api, packets::UPTIME_FROM + 2, &receivers).await?;
+    let next = load.acked() / DEVICES_STEADY as u64 + 2;
+    let rule = enter(&api, packets::UPTIME_FROM + next, &receivers).await?;
     seen.lock().expect("no panic").clear();
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a positive rate")]
     #[expect(clippy::cast_precision_loss, reason = "a small count")]
     let firing = (per_s / 2.0 / RECEIVERS as f64) as u64;
-    publish(&load, firing.max(1), 2 * DEVICES_STEADY).await?;
+    let all = usize::try_from(next)? * DEVICES_STEADY;
+    publish(&load, firing.max(1), all).await?;
     load.stop()?;
-    // One that was quicker than the rule doesn't enter.
+    // They aren't quite in step.
     until_seen(&seen, DEVICES_STEADY * RECEIVERS * 9 / 10).await?;
     let mut late = std::mem::take(&mut *seen.lock().expect("no panic"));
     late.sort_by(f64::total_cmp);

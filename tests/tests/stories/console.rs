@@ -151,6 +151,28 @@ async fn a_query_is_completed_and_what_it_finds_is_summed_up() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_saved_query_shows_how_many_it_finds_and_follows() -> Result<()> {
+    let service = Service::start()?;
+    let api = service.api();
+    api.call(Method::POST, "/v1/devices/p1/state", &json!({ "battery": 12 })).await?;
+    let browser = Browser::start().await?;
+    browser.open(&format!("http://{}/?query=battery:<20", service.http)).await?;
+    browser.until("return document.querySelectorAll('#rows tr').length === 1").await?;
+    browser
+        .run("more.open = true; document.getElementById('save-name').value = '<b>low'; document.getElementById('save').click()")
+        .await?;
+    let count = "return document.querySelector('#saved button')?.textContent === '<b>low 1'";
+    browser.until(count).await?;
+    api.call(Method::POST, "/v1/devices/p2/state", &json!({ "battery": 3 })).await?;
+    browser.until(&count.replace("low 1", "low 2")).await?;
+    browser.run("query.value = ''; document.querySelector('#saved button').click()").await?;
+    browser.until("return query.value === 'battery:<20'").await?;
+    browser.run("document.querySelector('#saved button:last-child').click()").await?;
+    browser.until("return document.querySelectorAll('#saved button').length === 0").await?;
+    browser.close().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn alarms_come_as_they_are_raised_and_are_acknowledged_with_a_button() -> Result<()> {
     let service = Service::start()?;
     let api = service.api();

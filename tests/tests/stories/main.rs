@@ -39,6 +39,7 @@ mod killed;
 mod sessions;
 mod outage;
 mod stopping;
+mod push;
 mod push_kill;
 mod index;
 mod bounded;

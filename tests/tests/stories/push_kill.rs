@@ -1,120 +1,105 @@
-//! The service is killed while it tells people: everything is told, and what is told again has the same id.
+//! The service is killed while it tells people, again and again: everything is told, and what is told again has the
+//! same id.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
-use axum::Router;
-use axum::body::Bytes;
-use axum::http::{HeaderMap, StatusCode};
+use anyhow::{Context, Result, ensure};
 use reqwest::Method;
-use serde_json::{Value, json};
-use statecast_tests::{Api, Service};
-use tokio::net::TcpListener;
+use serde_json::json;
+use statecast_tests::{Api, Gateways, Note, Phone, Service};
 
 use crate::agreement::report;
 
-/// Devices for which the rule fires.
-const DEVICES: usize = 120;
-/// Calls that the receiver turns down at first.
-const REFUSALS: usize = 10;
-/// What a call takes: so that a kill hits some on their way.
-const SLOWNESS: Duration = Duration::from_millis(100);
 /// How often the service is killed.
-const KILLS: usize = 3;
-/// What was claimed by a killed service is claimed again a minute later, three times in the worst case.
+const KILLS: usize = 20;
+/// Devices for which the rule fires before each kill. A phone is told of one after the other, and the gateway takes its
+/// time: so a kill hits some on their way, and some before it.
+const DEVICES: usize = 6;
+/// What was claimed by a killed service is claimed again a minute later; the last of them after two, at worst.
 const TOLD_MAX: Duration = Duration::from_secs(240);
-
-/// What the receiver was told: by device, the ids, and how often it accepted each.
-#[derive(Default)]
-struct Told {
-    calls: usize,
-    accepted: HashMap<String, HashMap<String, usize>>,
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_push_arrives_under_one_id() -> Result<()> {
-    let mut service = Service::start()?;
+    let gateways = Gateways::start(&["--latency", "50ms..100ms"])?;
+    let settings = gateways.file("push.toml").display().to_string();
+    let mut service = Service::start_with(&["--dev", "--config", &settings])?;
     let api = service.api();
-    let (told, url) = receiver().await?;
-    api.call(Method::POST, "/v1/receivers", &json!({ "name": "ops", "kind": "webhook", "url": url })).await?;
-    let rule = json!({ "name": "alarm", "query": "alarm:true", "title": "{device} has an alarm" });
-    api.call(Method::POST, "/v1/rules", &rule).await?;
-    for n in 0..DEVICES {
-        report(&api, &format!("d{n}"), &json!({ "alarm": true })).await?;
+    let mut phones = Vec::new();
+    for channel in ["webhook", "fcm", "apns", "web_push"] {
+        phones.push(Phone::new(&gateways, &api, channel, channel, None).await?);
     }
-    for kill in 1..=KILLS {
-        // Each time when it has told a few more, with others on their way.
-        let enough = kill * DEVICES / (KILLS + 2);
-        until(&told, TOLD_MAX, |told| told.accepted.len() >= enough).await?;
-        ensure!(told.lock().expect("no panic").accepted.len() < DEVICES, "it was killed too late");
+    let rule = json!({ "name": "alarm", "query": "alarm:true", "title": "{device}", "severity": "critical" });
+    api.call(Method::POST, "/v1/rules", &rule).await?;
+    for kill in 0..KILLS {
+        let before = total(&gateways, &phones).await?;
+        for number in 0..DEVICES {
+            report(&api, &format!("d{kill}-{number}"), &json!({ "alarm": true })).await?;
+        }
+        // One more each time, so that the kills hit different moments.
+        let enough = before + 1 + kill % DEVICES;
+        until("some are told", || async { Ok(total(&gateways, &phones).await? >= enough) }).await?;
         service.kill()?;
         service.restart()?;
     }
-    until(&told, TOLD_MAX, |told| told.accepted.len() >= DEVICES).await?;
-    let waiting = wait_for_none(&api).await;
-    let told = told.lock().expect("no panic");
-    let again: usize = told.accepted.values().flat_map(HashMap::values).map(|times| times - 1).sum();
-    eprintln!("{} calls, {again} of them for what had been accepted before", told.calls);
-    for (device, ids) in &told.accepted {
-        ensure!(ids.len() == 1, "{device} was told under {} ids", ids.len());
-    }
-    let ids: HashSet<&String> = told.accepted.values().flat_map(HashMap::keys).collect();
-    ensure!(ids.len() == DEVICES, "{} ids for {DEVICES} devices", ids.len());
-    ensure!(told.calls >= DEVICES + REFUSALS, "what was refused is told again");
-    waiting
-}
-
-/// Waits until all deliveries are listed as delivered.
-async fn wait_for_none(api: &Api) -> Result<()> {
-    let begun = Instant::now();
-    loop {
-        let waiting = api.json("/v1/deliveries?state=waiting").await?;
-        if waiting["items"].as_array().context("items")?.is_empty() {
-            break;
-        }
-        ensure!(begun.elapsed() < TOLD_MAX, "still waiting: {waiting}");
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+    let all = KILLS * DEVICES * phones.len();
+    until("all are told", || async { Ok(distinct(&gateways, &phones).await? >= all) }).await?;
+    until("nothing waits", || nothing_waits(&api)).await?;
     let dead = api.json("/v1/deliveries?state=dead").await?;
     ensure!(dead["items"] == json!([]), "{dead}");
+
+    let mut again = 0;
+    for phone in &phones {
+        let told = phone.told(&gateways).await?;
+        let mut ids: HashMap<&str, HashSet<&str>> = HashMap::new();
+        for note in &told {
+            ids.entry(&note.title).or_default().insert(&note.id);
+        }
+        ensure!(ids.len() == KILLS * DEVICES, "{} was told of {} devices", phone.channel, ids.len());
+        let twice = ids.iter().find(|(_, ids)| ids.len() != 1);
+        ensure!(twice.is_none(), "{} was told under several ids: {twice:?}", phone.channel);
+        again += told.iter().map(|note| note.accepted - 1).sum::<u64>();
+    }
+    eprintln!("{all} were told, {again} of them again");
     Ok(())
 }
 
-/// A webhook that is slow, and turns the first calls down.
-async fn receiver() -> Result<(Arc<Mutex<Told>>, String)> {
-    let listener = TcpListener::bind("127.0.0.1:0").await?;
-    let url = format!("http://{}/hook", listener.local_addr()?);
-    let told = Arc::new(Mutex::new(Told::default()));
-    let take = {
-        let told = told.clone();
-        move |headers: HeaderMap, body: Bytes| async move {
-            tokio::time::sleep(SLOWNESS).await;
-            let mut told = told.lock().expect("no panic");
-            told.calls += 1;
-            if told.calls <= REFUSALS {
-                return StatusCode::SERVICE_UNAVAILABLE;
-            }
-            let id = headers.get("webhook-id").and_then(|id| id.to_str().ok()).unwrap_or_default();
-            let body: Value = serde_json::from_slice(&body).unwrap_or_default();
-            let device = body["device"].as_str().unwrap_or_default();
-            *told.accepted.entry(device.to_owned()).or_default().entry(id.to_owned()).or_default() += 1;
-            StatusCode::NO_CONTENT
-        }
-    };
-    tokio::spawn(async move { drop(axum::serve(listener, Router::new().fallback(take)).await) });
-    Ok((told, url))
+async fn told(gateways: &Gateways, phones: &[Phone]) -> Result<Vec<Vec<Note>>> {
+    let mut all = Vec::new();
+    for phone in phones {
+        all.push(phone.told(gateways).await?);
+    }
+    Ok(all)
 }
 
-async fn until(told: &Mutex<Told>, limit: Duration, holds: impl Fn(&Told) -> bool) -> Result<()> {
+/// How many messages were accepted, each time counted.
+async fn total(gateways: &Gateways, phones: &[Phone]) -> Result<usize> {
+    let mut total = 0;
+    for phone in phones {
+        let accepted = gateways.summary(phone.channel).await?["accepted"].as_u64().context("a count")?;
+        total += usize::try_from(accepted)?;
+    }
+    Ok(total)
+}
+
+/// How many messages were accepted, those that came again counted once.
+async fn distinct(gateways: &Gateways, phones: &[Phone]) -> Result<usize> {
+    Ok(told(gateways, phones).await?.iter().map(Vec::len).sum())
+}
+
+async fn nothing_waits(api: &Api) -> Result<bool> {
+    let waiting = api.json("/v1/deliveries?state=waiting").await?;
+    Ok(waiting["items"].as_array().context("items")?.is_empty())
+}
+
+async fn until<F>(what: &str, holds: impl Fn() -> F) -> Result<()>
+where
+    F: Future<Output = Result<bool>>,
+{
     let begun = Instant::now();
-    while !holds(&told.lock().expect("no panic")) {
-        if begun.elapsed() > limit {
-            let told = told.lock().expect("no panic");
-            bail!("after {limit:?} {} devices were told of, in {} calls", told.accepted.len(), told.calls);
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await;
+    while !holds().await? {
+        ensure!(begun.elapsed() < TOLD_MAX, "waited {TOLD_MAX:?} in vain: {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
     Ok(())
 }

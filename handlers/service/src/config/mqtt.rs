@@ -35,6 +35,9 @@ pub struct Mqtt {
     pub connects_per_address_per_s_max: u32,
     /// Sockets of one address at once, after a pause.
     pub connects_per_address_burst: u32,
+    /// Sockets accepted, and ended connections taken apart, a second each; more wait, so that those who stay don't. 0 for as
+    /// fast as possible; where nothing is said, 2,750 for each processor.
+    pub turnover_per_s: u32,
     /// Longest CONNECT, in bytes.
     pub connect_bytes_max: usize,
     /// Seconds from a socket to a CONNECT that is answered.
@@ -112,6 +115,14 @@ pub struct Mqtt {
     pub tls: Option<MqttTls>,
 }
 
+/// Connections that one processor lets in, or takes apart, in half of its time.
+const TURNOVER_PER_PROCESSOR: u32 = 2_750;
+
+fn processors() -> u32 {
+    std::thread::available_parallelism()
+        .map_or(1, |count| u32::try_from(count.get()).unwrap_or(u32::MAX / 10_000))
+}
+
 impl Default for Mqtt {
     fn default() -> Self {
         let broker = Broker::default();
@@ -123,6 +134,7 @@ impl Default for Mqtt {
             connects_burst: 10_000,
             connects_per_address_per_s_max: broker.connects_per_address.count,
             connects_per_address_burst: 100,
+            turnover_per_s: TURNOVER_PER_PROCESSOR * processors(),
             connect_bytes_max: broker.connect_bytes_max,
             connect_timeout_s: seconds(broker.connect_timeout),
             login_failures_per_address_max: broker.login_failures_per_address_max,
@@ -234,6 +246,8 @@ impl Mqtt {
                 self.connects_per_address_per_s_max,
                 self.connects_per_address_burst,
             ),
+            // What comes within some milliseconds goes on at once.
+            turnover: Rate::per_second(self.turnover_per_s, self.turnover_per_s / 100),
             connect_bytes_max: self.connect_bytes_max,
             connect_timeout: duration(self.connect_timeout_s),
             login_failures_per_address_max: self.login_failures_per_address_max,

@@ -43,6 +43,7 @@ enum Standing {
 
 /// An alarm.
 #[derive(Serialize, ToSchema)]
+#[schema(as = Alarm)]
 struct Shown {
     /// Names it.
     id: Uuid,
@@ -168,6 +169,7 @@ fn read_cursor(text: &str) -> Option<(Timestamp, Uuid)> {
 
 /// An alarm, and what happened to it.
 #[derive(Serialize, ToSchema)]
+#[schema(as = AlarmAndEvents)]
 struct Told {
     #[serde(flatten)]
     alarm: Shown,

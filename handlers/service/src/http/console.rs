@@ -21,6 +21,7 @@ pub(super) fn routes(api: OpenApi) -> Router<Http> {
         )
         .route("/console.js", get(|| async { script(include_str!("../../console/console.js")) }))
         .route("/api.js", get(|| async { script(include_str!("../../console/api.js")) }))
+        .route("/saved.js", get(|| async { script(include_str!("../../console/saved.js")) }))
         .route("/alarms.js", get(|| async { script(include_str!("../../console/alarms.js")) }))
         .route("/results.js", get(|| async { script(include_str!("../../console/results.js")) }))
         .route("/complete.js", get(|| async { script(include_str!("../../console/complete.js")) }))
