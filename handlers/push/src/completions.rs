@@ -41,17 +41,14 @@ pub(crate) async fn run(
             return;
         }
         write(outbox.as_ref(), &batch).await;
-        let mut again = false;
         for completion in batch.drain(..) {
             let Completion { finished, channel, held } = completion;
             meters::finished(channel, &finished.outcome);
-            again |= matches!(finished.outcome, Outcome::Retry { .. } | Outcome::Postponed { .. });
             tell(&finished);
             drop(held);
         }
-        if again {
-            changed.notify_one();
-        }
+        // Some are to be tried again, and others may have waited for one of these.
+        changed.notify_one();
     }
 }
 

@@ -119,8 +119,8 @@ function request({ state, patch, by, reason, requested_at, ended_at, deadline })
     superseded: ["superseded", "quiet"],
   }[state];
   item.append(make("b", words, look), " ", make("code", JSON.stringify(patch)));
-  const until = ended_at ? ago(ended_at) : `until ${new Date(deadline).toLocaleString()}`;
-  item.append(make("span", ` by ${by} ${ago(requested_at)}, ${until}`, "quiet"));
+  const until = ended_at ? `over ${ago(ended_at)}` : `good until ${new Date(deadline).toLocaleString()}`;
+  item.append(make("span", ` asked by ${by} ${ago(requested_at)}, ${until}`, "quiet"));
   if (reason) item.append(make("div", reason));
   return item;
 }

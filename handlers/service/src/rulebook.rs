@@ -129,6 +129,16 @@ impl Rulebook {
         Ok(())
     }
 
+    /// A set of one rule that isn't saved, and everybody whom it could tell.
+    ///
+    /// # Errors
+    /// When the database can't be read.
+    pub async fn draft(&self, tenant: &TenantId, rule: CompiledRule) -> Result<RuleSet, StoreError> {
+        let receivers = self.store.receivers(tenant).await?;
+        let people = self.people(tenant).await?;
+        Ok(RuleSet::new(tenant.clone(), vec![rule], &receivers, people))
+    }
+
     async fn refresh(&self, tenant: &TenantId) -> Result<(), StoreError> {
         let receivers = self.store.receivers(tenant).await?;
         let mut rules = Vec::new();

@@ -26,7 +26,11 @@ use crate::{Store, StoreError};
 /// Locks what is due, and reads what decides about it. `$1` now, `$2` rows at most.
 const CLAIM: &str = concat!(
     "WITH due AS MATERIALIZED (
-        SELECT * FROM pushes WHERE state = 'waiting' AND due_at <= $1 ORDER BY due_at LIMIT $2 FOR UPDATE SKIP LOCKED
+        SELECT * FROM pushes p WHERE state = 'waiting' AND due_at <= $1
+            AND (push_kind <> 'forward' OR NOT EXISTS (
+                SELECT 1 FROM pushes e WHERE e.tenant = p.tenant AND e.device = p.device AND e.receiver = p.receiver
+                    AND e.state = 'waiting' AND e.push_kind = 'forward' AND e.position < p.position))
+        ORDER BY due_at LIMIT $2 FOR UPDATE OF p SKIP LOCKED
     ) ",
     include_str!("facts.sql"),
     " ORDER BY d.position, d.id"

@@ -229,7 +229,12 @@ impl Store {
 
     /// When the next push can be claimed; none when none waits.
     pub async fn next_due(&self) -> Result<Option<Timestamp>, StoreError> {
-        let sql = "SELECT due_at FROM pushes WHERE state = 'waiting' ORDER BY due_at LIMIT 1";
+        let sql = "SELECT due_at FROM pushes p WHERE state = 'waiting'
+                     AND (push_kind <> 'forward' OR NOT EXISTS (
+                        SELECT 1 FROM pushes e WHERE e.tenant = p.tenant AND e.device = p.device
+                            AND e.receiver = p.receiver AND e.state = 'waiting' AND e.push_kind = 'forward'
+                            AND e.position < p.position))
+                     ORDER BY due_at LIMIT 1";
         let row = deadline(sqlx::query(sql).fetch_optional(&self.pool)).await?;
         row.map(|row| row.moment("due_at")).transpose()
     }

@@ -3,6 +3,8 @@
 mod first_message;
 mod desired;
 mod requests;
+mod rehearse;
+mod forward;
 mod credentials;
 mod presence;
 mod absence;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use statecast_state::{Change, Kind, Position};
+use statecast_state::{Change, Kind, Position, PushKind};
 use statecast_store::{Batch, DeadLetter, Fenced, Owner};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
@@ -160,6 +160,9 @@ impl Intake {
                 change.position = position;
                 for push in &mut change.pushes {
                     push.position = position;
+                    if push.kind == PushKind::Forward {
+                        push.payload["position"] = position.0.into();
+                    }
                 }
                 self.last = position;
                 position.0 += 1;

@@ -4,6 +4,7 @@ use serde_json::json;
 use statecast_state::request::track::{self, Bounds};
 use statecast_state::{Body, Document, Kind, Refusal, Report, patch};
 
+use super::requests::tell;
 use super::{Context, Draft, Handler, check_version};
 
 /// Merges what someone wants the device to be, and makes a request of it.
@@ -23,6 +24,7 @@ impl Handler for Desired {
         let bounds = Bounds { count_max: context.requests_max, bytes_max: context.limits.twin_bytes_max };
         draft.requests = track::ask(twin, asked, change, report.received_at, bounds)?;
         draft.done(Kind::Desired, change, inverse);
+        tell(report, context, draft);
         Ok(())
     }
 }

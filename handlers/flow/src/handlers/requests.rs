@@ -14,7 +14,7 @@ impl Handler for Requests {
         "desired"
     }
 
-    fn handle(&self, report: &Report, _: &Context<'_>, draft: &mut Draft) -> Result<(), Refusal> {
+    fn handle(&self, report: &Report, context: &Context<'_>, draft: &mut Draft) -> Result<(), Refusal> {
         let Some(twin) = &mut draft.twin else { return Ok(()) };
         let happened = match &report.body {
             Body::State(_) => Happened::Reported,
@@ -31,6 +31,17 @@ impl Handler for Requests {
             draft.done(Kind::Request, &patch, Document::new());
         }
         draft.requests = changed;
+        tell(report, context, draft);
         Ok(())
     }
+}
+
+/// Has people told what became of what they asked for.
+pub(super) fn tell(report: &Report, context: &Context<'_>, draft: &mut Draft) {
+    let asked_by_people = draft.requests.iter().filter(|one| one.person.is_some() && !one.state.is_open());
+    let mut pushes = Vec::new();
+    for requested in asked_by_people {
+        pushes.extend(context.rules.of(&report.key.tenant).outcome(requested, report.received_at));
+    }
+    draft.pushes.extend(pushes);
 }

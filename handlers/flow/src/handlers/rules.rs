@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 use statecast_state::rule::RuleSet;
-use statecast_state::{Refusal, Report, TenantId};
+use statecast_state::rule::forward::Reported;
+use statecast_state::{Body, Push, Refusal, Report, TenantId};
 use tokio::sync::Notify;
 
-use super::{Context, Draft, Handler};
+use super::{Context, Draft, Handler, effective_time};
 
 /// The rules of all tenants: read by every change, replaced as a whole when one is edited. Cheap to clone.
 #[derive(Clone, Default)]
@@ -79,7 +80,21 @@ impl Handler for Fire {
             let rules = context.rules.of(&report.key.tenant);
             let fired = rules.fire(draft.before.as_deref(), draft.twin.as_ref(), context.moment(report));
             draft.fire(fired);
+            draft.pushes.extend(forward(&rules, report, draft));
         }
         Ok(())
     }
+}
+
+/// What passes a report on, where a rule says so.
+fn forward(rules: &RuleSet, report: &Report, draft: &Draft) -> Vec<Push> {
+    let (Body::State(patch), Some(after)) = (&report.body, &draft.twin) else { return Vec::new() };
+    let (time, believed) = effective_time(report);
+    rules.forward(Reported {
+        before: draft.before.as_deref(),
+        after,
+        patch,
+        at: report.received_at,
+        device_time: believed.then_some(time),
+    })
 }

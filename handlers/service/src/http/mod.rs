@@ -7,6 +7,7 @@
 //!   `changes`: the devices, what they were, found, and as it happens
 //! - `requests`: what became of what devices should be
 //! - `queries`: queries under a name, with their counts
+//! - `rehearse`: what a rule would have done
 //! - `rules`, `people`, `receivers` with their `receiver_form`: who is to be told of what; `me`, the same for the app of
 //!   one person
 //! - `deliveries` by `channels`, `told`, `explain`: what became of it, live, and why
@@ -35,6 +36,7 @@ mod clock;
 mod changes;
 mod requests;
 mod queries;
+mod rehearse;
 mod rules;
 mod people;
 mod receivers;
@@ -184,6 +186,7 @@ fn api() -> OpenApiRouter<Http> {
         .merge(changes::routes())
         .merge(requests::routes())
         .merge(queries::routes())
+        .merge(rehearse::routes())
         .merge(rules::routes())
         .merge(people::routes())
         .merge(receivers::routes())

@@ -13,6 +13,11 @@ use crate::alarm::{Severity, Terms};
 use crate::person::Audience;
 use crate::{Query, QueryError, Timestamp, Twin};
 
+/// Longest title that is shown, in characters.
+const TITLE_CHARS_MAX: usize = 256;
+/// Longest text that is shown, in characters.
+const BODY_CHARS_MAX: usize = 1_024;
+
 /// Why a rule can't be used.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum RuleError {
@@ -44,6 +49,11 @@ pub enum RuleError {
     /// What is over as soon as it happens can't last.
     #[error("{0} doesn't belong to a rule on change: its alarms are over as soon as they are raised")]
     Momentary(&'static str),
+    /// What has no alarms has no use for all that is about them.
+    #[error(
+        "a rule without alarms (`\"alarm\": false`) is one on change and names its receivers; {0} doesn't belong to it"
+    )]
+    Forward(&'static str),
     /// An audience isn't a query over people.
     #[error("audience: {0}")]
     Audience(QueryError),
@@ -87,6 +97,7 @@ impl CompiledRule {
         check_lengths(form)?;
         check_spans(form)?;
         check_escalation(form)?;
+        check_forward(form)?;
         let query = Query::parse(&form.query)?;
         let mut levels = Vec::with_capacity(form.levels.len());
         for (number, level) in (1..).zip(&form.levels) {
@@ -136,6 +147,11 @@ impl CompiledRule {
         let broader = language.split('-').next().unwrap_or_default();
         let found = self.texts.get(language).or_else(|| self.texts.get(broader));
         found.map_or((&self.title, &self.body), |(title, body)| (title, body))
+    }
+
+    /// Title and body for a twin, as they were written for all.
+    pub(super) fn text(&self, twin: &Twin) -> (String, String) {
+        (self.title.render(twin, TITLE_CHARS_MAX), self.body.render(twin, BODY_CHARS_MAX))
     }
 
     /// How bad it is for a twin: the worst of the levels that match, or what the rule says.
@@ -207,6 +223,21 @@ fn check_spans(form: &RuleForm) -> Result<(), RuleError> {
     span("for", form.lasting, lasting_min)?;
     span("cooldown", form.cooldown, SPAN_MIN)?;
     span("repeat", form.repeat, SPAN_MIN)
+}
+
+fn check_forward(form: &RuleForm) -> Result<(), RuleError> {
+    let wrong = [
+        ("on", form.on != On::Change),
+        ("receivers", form.receivers.is_empty()),
+        ("people", !form.people.is_empty()),
+        ("audience", form.audience.is_some()),
+        ("cooldown", form.cooldown.is_some()),
+        ("levels", !form.levels.is_empty()),
+    ];
+    match wrong.into_iter().find(|(_, wrong)| *wrong && !form.alarm) {
+        Some((what, _)) => Err(RuleError::Forward(what)),
+        None => Ok(()),
+    }
 }
 
 fn check_escalation(form: &RuleForm) -> Result<(), RuleError> {

@@ -94,6 +94,13 @@ impl Directory {
         self.receivers.iter().any(|way| way.id == receiver && way.live)
     }
 
+    /// The enabled receivers of a person.
+    pub(super) fn receivers_of(&self, person: &str) -> impl Iterator<Item = Uuid> {
+        let number = self.by_person.get(person).copied();
+        let theirs = move |way: &&Way| number.is_some() && way.person == number && way.disabled.is_none();
+        self.receivers.iter().filter(theirs).map(|way| way.id)
+    }
+
     pub(super) fn way(&self, number: usize) -> &Way {
         &self.receivers[number]
     }

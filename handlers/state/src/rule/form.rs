@@ -71,6 +71,10 @@ pub struct RuleForm {
     /// Who else is told while nobody acknowledges it, the earliest step first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub escalation: Vec<Escalation>,
+    /// False for a rule on change that only passes on what devices report: it has no alarms, and its receivers get each
+    /// report. True when left out.
+    #[serde(default = "enabled")]
+    pub alarm: bool,
     /// A rule that isn't enabled has no alarms; true when left out.
     #[serde(default = "enabled")]
     pub enabled: bool,

@@ -16,6 +16,9 @@
 //! - [`directory`]: who there is to be told, and whom a rule means
 //! - `payload`: what is sent
 //! - `tell`: who is told of what happened to an alarm, and who isn't
+//! - `outcome`: telling a person what became of what they asked for
+//! - [`forward`]: rules that only pass changes on
+//! - [`rehearsal`]: what a draft rule would have done
 
 pub mod receiver;
 pub mod template;
@@ -29,12 +32,16 @@ mod absence;
 pub mod directory;
 mod payload;
 mod tell;
+mod outcome;
+pub mod forward;
+pub mod rehearsal;
 
 pub use checked::{CompiledRule, RuleError};
 pub use directory::Directory;
 pub use fire::{Fired, Moment, Wish};
 pub use form::{Escalation, Level, On, Rule, RuleForm, Text};
 pub use receiver::{ApnsEnvironment, FcmForm, Receiver, ReceiverKind};
+pub use rehearsal::{Rehearsal, Rehearsed};
 pub use set::RuleSet;
 pub use span::Span;
 pub use tell::{LIVE_FIRST_US, Told};

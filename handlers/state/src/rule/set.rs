@@ -22,6 +22,8 @@ pub struct RuleSet {
     addressees: Vec<Addressees>,
     /// Where each of them stands, by its id.
     places: HashMap<Uuid, usize>,
+    /// The enabled rules that only pass changes on, with who gets them.
+    pub(super) forwards: Vec<(CompiledRule, Vec<Uuid>)>,
     /// All their queries, those of their levels too.
     pub(super) queries: Percolator,
     /// The place of the rule that each of the queries belongs to.
@@ -40,7 +42,14 @@ impl RuleSet {
         receivers: &[Receiver],
         people: Vec<CompiledPerson>,
     ) -> Self {
-        let rules: Vec<CompiledRule> = rules.into_iter().filter(|rule| rule.rule.form.enabled).collect();
+        let enabled = rules.into_iter().filter(|rule| rule.rule.form.enabled);
+        let (rules, forwards): (Vec<_>, Vec<_>) = enabled.partition(|rule| rule.rule.form.alarm);
+        let named = |rule: CompiledRule| {
+            let named = |one: &&Receiver| one.enabled && rule.rule.form.receivers.contains(&one.id);
+            let ids = receivers.iter().filter(named).map(|one| one.id).collect();
+            (rule, ids)
+        };
+        let forwards = forwards.into_iter().map(named).collect();
         let (mut queries, mut owners, mut on_change) = (Vec::new(), Vec::new(), Vec::new());
         for (place, rule) in rules.iter().enumerate() {
             let all = rule.levels.iter().map(|(_, query)| query).chain([&rule.query]);
@@ -54,7 +63,18 @@ impl RuleSet {
         let places = rules.iter().enumerate().map(|(place, rule)| (rule.rule.id, place)).collect();
         let directory = Directory::new(receivers, people);
         let addressees = directory.addressees(rules.iter().map(|rule| &rule.rule.form));
-        Self { tenant, directory, addressees, rules, places, queries, owners, on_change, absence_us_min }
+        Self {
+            tenant,
+            directory,
+            addressees,
+            rules,
+            places,
+            forwards,
+            queries,
+            owners,
+            on_change,
+            absence_us_min,
+        }
     }
 
     /// Who there is to be told.
