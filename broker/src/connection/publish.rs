@@ -57,6 +57,7 @@ impl Session {
         }
         if head.qos == 2 && self.unreleased.contains(&head.packet) {
             if self.is_known(head.packet)? {
+                self.hub.passage.published();
                 self.pace.spend(&self.hub.config, packet.len(), Instant::now());
                 return Ok(true);
             }
@@ -74,6 +75,7 @@ impl Session {
             None => self.hub.config.is_own(head.topic),
         };
         let Some(room) = self.take_room(packet.len(), own) else { return Ok(false) };
+        self.hub.passage.published();
         self.pace.spend(&self.hub.config, packet.len(), Instant::now());
         let published = match self.aliased.take() {
             Some(published) => published,
