@@ -89,8 +89,8 @@ mod tests {
 
     #[test]
     fn many_who_go_at_once_go_one_after_the_other() {
-        let (rate, now) = (Rate::per_second(100, 10), Instant::now());
-        let passage = Passage::new(rate);
+        let rate = Rate::per_second(100, 10);
+        let (passage, now) = (Passage::new(rate), Instant::now());
         let go = |published, now| passage.going.lock().next(rate, published, now);
         let turns: Vec<_> = (0..60).map(|_| go(true, now)).collect();
         assert_eq!(turns[..10], [None; 10], "a few needn't wait");
