@@ -198,6 +198,7 @@ impl Store {
                     disable(&mut transaction, &one.tenant, receiver, error).await?;
                 }
             }
+            // `state = 'waiting'` would say the same, and tempt the planner to read all that waits.
             sqlx::query(
                 "UPDATE pushes p SET state = f.state, status = f.status,
                     error = CASE WHEN f.tried THEN f.error ELSE coalesce(f.error, p.error) END,
@@ -205,7 +206,7 @@ impl Store {
                     due_at = coalesce(f.at, p.due_at), done_at = CASE WHEN f.state <> 'waiting' THEN $7 END
                  FROM unnest($1::text[], $2::uuid[], $3::text[], $4::integer[], $5::text[], $6::timestamptz[],
                     $8::boolean[]) AS f (tenant, id, state, status, error, at, tried)
-                 WHERE p.tenant = f.tenant AND p.id = f.id AND p.state = 'waiting'",
+                 WHERE p.tenant = f.tenant AND p.id = f.id AND p.done_at IS NULL",
             )
             .bind(finished.iter().map(|one| one.tenant.as_str()).collect::<Vec<_>>())
             .bind(finished.iter().map(|one| one.id).collect::<Vec<_>>())

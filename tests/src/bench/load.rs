@@ -183,7 +183,9 @@ impl Connection {
             waiting: VecDeque::new(),
             unacked: VecDeque::new(),
             packet_id: 0,
-            credit: 0.0,
+            // Connections aren't in step.
+            #[expect(clippy::cast_precision_loss, reason = "a small count")]
+            credit: number as f64 / CONNECTIONS as f64,
             looked: Instant::now(),
         }
     }
