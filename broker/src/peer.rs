@@ -57,6 +57,18 @@ impl Peer {
         *self.ending.lock()
     }
 
+    /// Has another connection come to take its place?
+    pub(crate) fn is_replaced(&self) -> bool {
+        self.ending() == Some(Ending::TakenOver)
+    }
+
+    /// Waits until another connection comes to take its place. For its task only.
+    pub(crate) async fn replaced(&self) {
+        while !self.is_replaced() {
+            self.wake.notified().await;
+        }
+    }
+
     /// Asks the connection to read no more, and to end once its receipts are resolved and acknowledged.
     pub(crate) fn stop(&self) {
         self.stopping.store(true, Ordering::Release);

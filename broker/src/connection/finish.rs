@@ -44,6 +44,8 @@ impl Session {
             hub.abandoned.run_until_cancelled(hub.writer.written()).await;
         }
         if let Some(Ok(place)) = hub.abandoned.run_until_cancelled(hub.deliveries.reserve()).await {
+            // However it ended: somebody is there who takes its place.
+            let ending = if self.peer.is_replaced() { Ending::TakenOver } else { ending };
             place.send(Delivery {
                 client: Arc::clone(&self.peer.client),
                 event: Event::Disconnected { reason: ending.word() },

@@ -97,7 +97,12 @@ pub(crate) async fn serve(hub: Arc<Hub>, arrival: Arrival) {
             Ending::Failed
         }
     };
-    hub.stopping.run_until_cancelled(hub.passage.go()).await;
+    tokio::select! {
+        () = hub.stopping.cancelled() => {}
+        () = hub.passage.go() => {}
+        // The other one has waited for its turn already.
+        () = session.peer.replaced() => {}
+    }
     Box::pin(session.finish(ending)).await;
     drop(ticket);
 }

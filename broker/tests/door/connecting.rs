@@ -1,6 +1,6 @@
 //! Who is let in, and how connections end.
 
-use statecast_broker::QoS;
+use statecast_broker::{Config, QoS, Rate};
 
 use crate::support::*;
 
@@ -67,6 +67,29 @@ async fn a_new_connection_takes_over() {
     other.connect(Connect { id: "same", name: "elsewhere:x", ..Connect::default() }).await;
     new.nothing_came().await;
     assert_eq!(door.broker.connections(), 2);
+}
+
+/// Many are lost at once, and go one after the other: who is back before its turn was never away.
+#[tokio::test]
+async fn who_is_back_before_its_turn_to_go_takes_over() {
+    let turnover = Rate::per_second(10, 1);
+    let mut door = Door::open(Config { turnover, ..config() }).await;
+    let names: Vec<String> = (0..10).map(|n| format!("d{n}")).collect();
+    let mut lost = Vec::new();
+    for name in &names {
+        lost.push(door.client(name).await);
+        assert_eq!(door.presence().await, format!("{name} connected"));
+    }
+    drop(lost);
+    let _back = door.client("d9").await;
+    let mut told = Vec::new();
+    while told.len() < names.len() + 1 {
+        told.push(door.presence().await);
+    }
+    let of_d9: Vec<_> = told.iter().filter(|told| told.starts_with("d9")).collect();
+    assert_eq!(of_d9, ["d9 taken over", "d9 connected"]);
+    assert_eq!(told.iter().filter(|told| told.ends_with("closed")).count(), 9);
+    assert!(told.last() != Some(&"d9 connected".to_owned()), "nobody waited for all that went: {told:?}");
 }
 
 #[tokio::test]

@@ -36,7 +36,7 @@ pub struct Mqtt {
     /// Sockets of one address at once, after a pause.
     pub connects_per_address_burst: u32,
     /// Sockets accepted, and ended connections taken apart, a second each; more wait, so that those who stay don't. Three times
-    /// as many while nobody publishes. 0 for as fast as possible; where nothing is said, 1,250 for each processor.
+    /// as many while nobody publishes. 0 for as fast as possible; where nothing is said, 1,000 for each processor.
     pub turnover_per_s: u32,
     /// Longest CONNECT, in bytes.
     pub connect_bytes_max: usize,
@@ -117,7 +117,7 @@ pub struct Mqtt {
 
 /// Connections that one processor lets in, or takes apart, in a part of its time that others hardly notice: measured, with
 /// two of them, 10,000 reconnects leave the PUBACKs of others at 1.9 times their latency, and at 2,000 each at 4 times.
-const TURNOVER_PER_PROCESSOR: u32 = 1_250;
+const TURNOVER_PER_PROCESSOR: u32 = 1_000;
 
 fn processors() -> u32 {
     std::thread::available_parallelism()
