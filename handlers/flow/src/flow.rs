@@ -7,7 +7,9 @@ use bytes::Bytes;
 use metrics::counter;
 use statecast_broker::{Client, Delivery, Event, Receipt, Refused};
 use statecast_state::document::Limits;
-use statecast_state::{Body, DeviceKey, MessageId, Position, Presence, Refusal, Report, TenantId, Timestamp};
+use statecast_state::{
+    Body, DeviceId, DeviceKey, MessageId, Position, Presence, Refusal, Report, TenantId, Timestamp, Twin,
+};
 use statecast_store::{DeadLetter, Owner, Store};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -157,6 +159,12 @@ impl Flow {
         let key = report.key.clone();
         self.post(key, Request { ask: Ask::Report(report), answer: Answer::Caller(answer) });
         outcome.await.ok()
+    }
+
+    /// The twins of these devices of a tenant, as they are committed, in the same order: those that are kept in memory.
+    pub fn kept(&self, tenant: &TenantId, ids: &[DeviceId]) -> Vec<Option<Arc<Twin>>> {
+        let key = |id: &DeviceId| DeviceKey::new(tenant.clone(), id.clone());
+        ids.iter().map(|id| self.shared.twins.peek(&key(id))).collect()
     }
 
     /// A device acknowledged that it was told what it should be, with this version of its twin.

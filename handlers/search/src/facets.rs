@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use statecast_state::query::Field;
 use tantivy::{DocId, SegmentReader};
 
+use crate::columns::Columns;
 use crate::order::{FieldColumns, Value};
 use crate::statistics::Statistics;
 use crate::values::{Room, SegmentValues, Texts, Values};
@@ -78,8 +79,12 @@ impl<'a> Facets<'a> {
         Self { fields, stats, found: fields.iter().map(|_| HashMap::new()).collect() }
     }
 
-    pub(crate) fn segment(&self, reader: &SegmentReader) -> tantivy::Result<SegmentFacets> {
-        let open = |field| FieldColumns::open(reader, field);
+    pub(crate) fn segment(
+        &self,
+        columns: &Columns,
+        reader: &SegmentReader,
+    ) -> tantivy::Result<SegmentFacets> {
+        let open = |field| FieldColumns::open(columns, reader, field);
         let fields = self.fields.iter().map(|field| Ok((open(field)?, SegmentCounts::new())));
         Ok(SegmentFacets {
             fields: fields.collect::<tantivy::Result<_>>()?,

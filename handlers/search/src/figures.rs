@@ -4,6 +4,7 @@ use statecast_state::query::{Field, Histogram};
 use tantivy::{DocId, SegmentReader};
 
 use crate::SearchError;
+use crate::columns::Columns;
 use crate::histogram::{self, HistogramCounts};
 use crate::order::FieldColumns;
 use crate::statistics::Statistics;
@@ -28,9 +29,13 @@ impl<'a> Figures<'a> {
         Self { stats, histograms, values }
     }
 
-    pub(crate) fn segment(&self, reader: &SegmentReader) -> tantivy::Result<SegmentFigures> {
+    pub(crate) fn segment(
+        &self,
+        columns: &Columns,
+        reader: &SegmentReader,
+    ) -> tantivy::Result<SegmentFigures> {
         let fields = self.stats.iter().chain(self.histograms.iter().map(|histogram| &histogram.field));
-        let open = |field| Ok((FieldColumns::open(reader, field)?, SegmentValues::default()));
+        let open = |field| Ok((FieldColumns::open(columns, reader, field)?, SegmentValues::default()));
         Ok(SegmentFigures { fields: fields.map(open).collect::<tantivy::Result<_>>()? })
     }
 

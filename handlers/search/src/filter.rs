@@ -53,15 +53,15 @@ impl Filter {
     /// The documents that fulfil what `open` makes of the columns of their segment; none of the segment when
     /// it makes nothing.
     pub(crate) fn columns<H: Fn(DocId) -> bool + Send + 'static>(
-        open: impl Fn(&SegmentReader) -> tantivy::Result<Option<Columns<H>>> + Send + Sync + 'static,
+        open: impl Fn(&SegmentReader) -> tantivy::Result<Option<Matching<H>>> + Send + Sync + 'static,
     ) -> Self {
         let open = move |reader: &SegmentReader, boost: Score| {
             let scorer: Box<dyn Scorer> = match open(reader)? {
                 None => Box::new(EmptyScorer),
-                Some(Columns::Judged(holds)) => {
+                Some(Matching::Judged(holds)) => {
                     Box::new(ConstScorer::new(Judged::new(holds, reader.max_doc()), boost))
                 }
-                Some(Columns::Found(found)) => Box::new(ConstScorer::new(BitSetDocSet::from(found), boost)),
+                Some(Matching::Found(found)) => Box::new(ConstScorer::new(BitSetDocSet::from(found), boost)),
             };
             Ok(scorer)
         };
@@ -70,7 +70,7 @@ impl Filter {
 }
 
 /// What fulfils a condition on columns of a segment.
-pub(crate) enum Columns<H> {
+pub(crate) enum Matching<H> {
     /// Whatever this says of each document.
     Judged(H),
     /// These.

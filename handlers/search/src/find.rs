@@ -1,6 +1,8 @@
 //! Answers a query: how many match, the first of them in order, and counts of their values: all from one look at the
 //! index, in one pass over what matches.
 
+use std::cell::OnceCell;
+use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 use std::io;
 
@@ -14,7 +16,7 @@ use crate::facts::Scope;
 use crate::figures::Figures;
 use crate::generation::View;
 use crate::histogram::{HISTOGRAMS_MAX, HistogramCounts};
-use crate::order::{Global, Local, SegmentOrder};
+use crate::order::{self, Global, Local, SegmentOrder, Value};
 use crate::postings::is_alive;
 use crate::relevance::Relevance;
 use crate::statistics::{STATISTICS_MAX, Statistics};
@@ -98,9 +100,14 @@ impl Search {
         question.check()?;
         let view = self.view()?;
         let Question { tenant, query, sort, .. } = *question;
+        // Equals are in this order anyway.
+        let sort = match sort {
+            [keys @ .., last] if *last == SortKey { by: By::Field(Field::Id), descending: false } => keys,
+            keys => keys,
+        };
         let (behind, weights) = question.cursor.map(|text| cursor::read(sort, text)).transpose()?.unzip();
         let relevance = relevance(&view, question, weights)?;
-        let weight = translate::query(&view.fields, tenant, query.expr(), question.now)
+        let weight = translate::query(&view, tenant, query.expr(), question.now)
             .weight(EnableScoring::disabled_from_searcher(&view.searcher))?;
 
         let limit = question.limit.min(LIMIT_MAX);
@@ -109,11 +116,11 @@ impl Search {
         let mut figures = Figures::new(question.stats, question.histograms);
         let (mut total, mut rest, mut segments) = (0, 0, Vec::new());
         for reader in view.searcher.segment_readers() {
-            let order = SegmentOrder::open(reader, sort, relevance.as_ref())?;
+            let order = SegmentOrder::open(&view.columns, reader, sort, relevance.as_ref())?;
             let mut first =
                 First::new(limit, behind.as_ref().map(|global| order.locate(global)).transpose()?);
-            let mut segment_facets = facets.segment(reader)?;
-            let mut segment_figures = figures.segment(reader)?;
+            let mut segment_facets = facets.segment(&view.columns, reader)?;
+            let mut segment_figures = figures.segment(&view.columns, reader)?;
             weight.for_each_no_score(reader, &mut |docs| {
                 for doc in docs.iter().copied().filter(|doc| is_alive(reader, *doc)) {
                     total += 1;
@@ -126,7 +133,7 @@ impl Search {
             rest += first.offered;
             facets.add(segment_facets)?;
             figures.add(segment_figures)?;
-            segments.push(Sorted { order, places: first.places.into_sorted_vec().into_iter() });
+            segments.push(Sorted::new(order, first.places.into_sorted_vec())?);
         }
 
         let mut page = merge(segments, sort, limit)?;
@@ -165,23 +172,64 @@ fn relevance(
 struct Sorted {
     order: SegmentOrder,
     places: std::vec::IntoIter<Local>,
+    head: Option<Head>,
+}
+
+/// The first of what is left of a segment.
+struct Head {
+    local: Local,
+    values: Vec<Value>,
+    /// Looked up only if it is asked for, as that takes longer than all else.
+    id: OnceCell<String>,
 }
 
 impl Sorted {
-    fn next(&mut self) -> io::Result<Option<Global>> {
-        self.places.next().map(|local| self.order.resolve(&local)).transpose()
+    fn new(order: SegmentOrder, places: Vec<Local>) -> io::Result<Self> {
+        let mut sorted = Self { order, places: places.into_iter(), head: None };
+        sorted.advance()?;
+        Ok(sorted)
+    }
+
+    /// Takes the head away; the next one takes its place.
+    fn advance(&mut self) -> io::Result<Option<Global>> {
+        let head = |local| -> io::Result<Head> {
+            Ok(Head { values: self.order.values(&local)?, local, id: OnceCell::new() })
+        };
+        let next = self.places.next().map(head).transpose()?;
+        let Some(head) = std::mem::replace(&mut self.head, next) else { return Ok(None) };
+        let id = head.id.into_inner().map_or_else(|| self.order.id(&head.local), Ok)?;
+        Ok(Some(Global { values: head.values, id }))
+    }
+
+    fn id<'a>(&self, head: &'a Head) -> io::Result<&'a str> {
+        if head.id.get().is_none() {
+            head.id.set(self.order.id(&head.local)?).ok();
+        }
+        Ok(head.id.get().map_or("", String::as_str))
+    }
+
+    /// Whether its head comes before that of another segment, if both have one.
+    fn is_before(&self, other: &Self, sort: &[SortKey]) -> io::Result<bool> {
+        let (Some(own), Some(head)) = (&self.head, &other.head) else { return Ok(self.head.is_some()) };
+        Ok(match order::compare(&own.values, &head.values, sort) {
+            Ordering::Equal => self.id(own)? < other.id(head)?,
+            ordering => ordering.is_lt(),
+        })
     }
 }
 
-/// The first places of all segments. To look one up takes longer than to find it: of each segment no more are looked
-/// up than come first, and one.
+/// The first places of all segments.
 fn merge(mut segments: Vec<Sorted>, sort: &[SortKey], limit: usize) -> io::Result<Vec<Global>> {
-    let mut heads = segments.iter_mut().map(Sorted::next).collect::<io::Result<Vec<_>>>()?;
     let mut page = Vec::with_capacity(limit.min(256));
     while page.len() < limit {
-        let waiting = heads.iter().enumerate().filter_map(|(nth, head)| Some((nth, head.as_ref()?)));
-        let Some((nth, _)) = waiting.min_by(|(_, left), (_, right)| left.compare(right, sort)) else { break };
-        page.extend(std::mem::replace(&mut heads[nth], segments[nth].next()?));
+        let mut first = 0;
+        for nth in 1..segments.len() {
+            if segments[nth].is_before(&segments[first], sort)? {
+                first = nth;
+            }
+        }
+        let Some(place) = segments.get_mut(first).map(Sorted::advance).transpose()?.flatten() else { break };
+        page.push(place);
     }
     Ok(page)
 }

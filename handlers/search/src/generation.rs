@@ -16,6 +16,7 @@ use tantivy::indexer::{IndexWriterOptions, LogMergePolicy};
 use tantivy::{Index, IndexReader, IndexWriter, ReloadPolicy, Searcher};
 use thiserror::Error;
 
+use crate::columns::Columns;
 use crate::directory::Deferred;
 use crate::replaced::Replaced;
 use crate::schema::{self, Fields};
@@ -72,6 +73,8 @@ pub(crate) struct View {
     pub(crate) searcher: Searcher,
     /// Where to find what in them.
     pub(crate) fields: Fields,
+    /// What was opened of them.
+    pub(crate) columns: Arc<Columns>,
     /// All changes up to here are among them.
     pub(crate) position: Position,
 }
@@ -83,6 +86,7 @@ pub(crate) struct Generation {
     directory: Deferred,
     writer: IndexWriter,
     reader: IndexReader,
+    columns: Arc<Columns>,
     payload: Payload,
 }
 
@@ -138,7 +142,8 @@ impl Generation {
         merges.set_del_docs_ratio_before_merge(DELETED_RATIO_MAX);
         writer.set_merge_policy(Box::new(merges));
         let reader = index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into()?;
-        Ok(Self { path: path.to_owned(), fields, directory, writer, reader, payload })
+        let (path, columns) = (path.to_owned(), Arc::default());
+        Ok(Self { path, fields, directory, writer, reader, columns, payload })
     }
 
     /// Where it is on disk.
@@ -219,7 +224,9 @@ impl Generation {
 
     /// What the last commit made searchable, as of `position`.
     pub(crate) fn view(&self, position: Position) -> View {
-        View { searcher: self.reader.searcher(), fields: self.fields, position }
+        let searcher = self.reader.searcher();
+        self.columns.keep(&searcher);
+        View { searcher, fields: self.fields, columns: Arc::clone(&self.columns), position }
     }
 }
 

@@ -25,7 +25,10 @@ impl Search {
             return Ok(true);
         }
         let (view, term) = (self.view()?, Scope::of(tenant).exists(&property::name(field)));
-        for reader in view.searcher.segment_readers() {
+        // Where nothing was replaced the first document tells.
+        let mut readers: Vec<_> = view.searcher.segment_readers().iter().collect();
+        readers.sort_by_key(|reader| reader.num_deleted_docs());
+        for reader in readers {
             let inverted = reader.inverted_index(view.fields.facts)?;
             if let Some(info) = inverted.terms().get(&term)?
                 && any_alive(reader, inverted.read_block_postings_from_terminfo(&info, BASIC)?)

@@ -8,8 +8,8 @@
 //! For relevance the score of a document counts ([`crate::relevance`]), the best first.
 //!
 //! Within a segment a string is a number: its place among all strings of its column. So documents are compared
-//! by [`Local`] keys of a few words; only the few that remain are looked up ([`Global`]) and compared across
-//! segments.
+//! by [`Local`] keys of a few words; only the few that remain are looked up ([`Value`], [`Global`]) and compared
+//! across segments.
 
 use std::cmp::Ordering;
 use std::io;
@@ -20,10 +20,10 @@ use statecast_state::query::{By, Field, SortKey};
 use tantivy::columnar::{Column, DynamicColumn, StrColumn, TermOrdHit};
 use tantivy::{DocId, SegmentReader, f64_to_u64, u64_to_f64};
 
+use crate::columns::{Columns, numbers};
 use crate::property;
 use crate::relevance::Relevance;
 use crate::schema::{ID_COLUMN, SEEN_COLUMN, VALUES_COLUMN};
-use crate::translate::{columns, number_column};
 
 /// A value to sort by. In the order in which kinds of values come.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -50,15 +50,11 @@ pub(crate) struct Global {
     pub(crate) id: String,
 }
 
-impl Global {
-    /// Compares two places in the order of these keys.
-    pub(crate) fn compare(&self, other: &Self, keys: &[SortKey]) -> Ordering {
-        let values = keys.iter().zip(self.values.iter().zip(&other.values));
-        values
-            .map(|(key, (left, right))| left.compare(right, key.descending))
-            .find(|ordering| ordering.is_ne())
-            .unwrap_or_else(|| self.id.cmp(&other.id))
-    }
+/// Compares the values of two documents, in the order of these keys.
+pub(crate) fn compare(left: &[Value], right: &[Value], keys: &[SortKey]) -> Ordering {
+    let values = keys.iter().zip(left.iter().zip(right));
+    let mut orderings = values.map(|(key, (left, right))| left.compare(right, key.descending));
+    orderings.find(|ordering| ordering.is_ne()).unwrap_or(Ordering::Equal)
 }
 
 impl Value {
@@ -101,22 +97,23 @@ pub(crate) struct FieldColumns {
 }
 
 impl FieldColumns {
-    pub(crate) fn open(reader: &SegmentReader, field: &Field) -> tantivy::Result<Self> {
+    pub(crate) fn open(columns: &Columns, reader: &SegmentReader, field: &Field) -> tantivy::Result<Self> {
         let mut found = Self { numbers: None, times: None, texts: None, truths: None };
-        match field {
-            Field::Id => found.texts = reader.fast_fields().str(ID_COLUMN)?,
-            Field::Seen => found.times = Some(reader.fast_fields().i64(SEEN_COLUMN)?),
-            field => {
-                let name = format!("{VALUES_COLUMN}.{}", property::name(field));
-                found.numbers = number_column(reader, &name)?;
-                for handle in columns(reader, &name)? {
-                    match handle.open()? {
-                        DynamicColumn::Str(column) => found.texts = Some(column),
-                        DynamicColumn::Bool(column) => found.truths = Some(column),
-                        _ => {}
-                    }
-                }
+        let columns = match field {
+            Field::Id => columns.named(reader, ID_COLUMN)?,
+            Field::Seen => columns.named(reader, SEEN_COLUMN)?,
+            field => columns.named(reader, &format!("{VALUES_COLUMN}.{}", property::name(field)))?,
+        };
+        for column in &*columns {
+            match column {
+                DynamicColumn::Str(column) => found.texts = Some(column.clone()),
+                DynamicColumn::Bool(column) => found.truths = Some(column.clone()),
+                DynamicColumn::I64(column) if *field == Field::Seen => found.times = Some(column.clone()),
+                _ => {}
             }
+        }
+        if *field != Field::Seen {
+            found.numbers = numbers(&columns);
         }
         Ok(found)
     }
@@ -195,20 +192,24 @@ enum Decider {
 
 impl SegmentOrder {
     pub(crate) fn open(
+        columns: &Columns,
         reader: &SegmentReader,
         keys: &[SortKey],
         relevance: Option<&Relevance>,
     ) -> tantivy::Result<Self> {
         let open = |key: &SortKey| {
             let decider = match (&key.by, relevance) {
-                (By::Field(field), _) => Decider::Columns(Box::new(FieldColumns::open(reader, field)?)),
+                (By::Field(field), _) => {
+                    Decider::Columns(Box::new(FieldColumns::open(columns, reader, field)?))
+                }
                 (By::Relevance, Some(relevance)) => Decider::Scores(relevance.scores(reader)?),
                 (By::Relevance, None) => Decider::Scores(Vec::new()),
             };
             Ok((decider, key.descending))
         };
         let keys = keys.iter().map(open).collect::<tantivy::Result<_>>()?;
-        Ok(Self { keys, ids: reader.fast_fields().str(ID_COLUMN)? })
+        let ids = FieldColumns::open(columns, reader, &Field::Id)?.texts;
+        Ok(Self { keys, ids })
     }
 
     /// The place of a document.
@@ -232,8 +233,8 @@ impl SegmentOrder {
         Ok(local)
     }
 
-    /// What a place in this segment is across segments.
-    pub(crate) fn resolve(&self, local: &Local) -> io::Result<Global> {
+    /// The values at a place in this segment.
+    pub(crate) fn values(&self, local: &Local) -> io::Result<Vec<Value>> {
         let values = self.keys.iter().zip(&local.0).map(|((decider, descending), slot)| {
             let (kind, number) = turn(*slot, *descending);
             match decider {
@@ -241,9 +242,12 @@ impl SegmentOrder {
                 Decider::Scores(_) => Ok(Value::Number(number)),
             }
         });
-        let values = values.collect::<io::Result<_>>()?;
-        let id = self.ids.as_ref().map_or(Ok(String::new()), |ids| text_at(ids, local.1))?;
-        Ok(Global { values, id })
+        values.collect()
+    }
+
+    /// The id of the device at a place in this segment.
+    pub(crate) fn id(&self, local: &Local) -> io::Result<String> {
+        self.ids.as_ref().map_or(Ok(String::new()), |ids| text_at(ids, local.1))
     }
 }
 

@@ -1,23 +1,27 @@
 //! From the syntax tree of a query to a query of tantivy. What each part means is defined in
 //! [`statecast_state::query`]; a property test holds the two to each other.
 
+use std::sync::Arc;
+
 use statecast_state::query::text::is_near;
 use statecast_state::query::{Expr, Field, Literal};
 use statecast_state::{TenantId, Timestamp};
-use tantivy::columnar::{Column, DynamicColumn, DynamicColumnHandle, NumericalType};
+use tantivy::Term;
 use tantivy::query::{AllQuery, BooleanQuery, Occur, PhraseQuery, Query, TermQuery};
 use tantivy::schema::IndexRecordOption;
-use tantivy::{SegmentReader, Term};
 
+use crate::columns::Columns;
 use crate::facts::Scope;
 use crate::filter::Filter;
+use crate::generation::View;
 use crate::schema::Fields;
 use crate::{property, within};
 
 /// The devices of a tenant that match at the moment `now`.
-pub(crate) fn query(fields: &Fields, tenant: &TenantId, expr: &Expr, now: Timestamp) -> Box<dyn Query> {
-    let own = term(Term::from_field_bytes(fields.tenant, tenant.as_str().as_bytes()));
-    let translator = Translator { fields, scope: Scope::of(tenant), now };
+pub(crate) fn query(view: &View, tenant: &TenantId, expr: &Expr, now: Timestamp) -> Box<dyn Query> {
+    let own = term(Term::from_field_bytes(view.fields.tenant, tenant.as_str().as_bytes()));
+    let translator =
+        Translator { fields: &view.fields, columns: &view.columns, scope: Scope::of(tenant), now };
     match expr {
         Expr::All => own,
         expr => Box::new(BooleanQuery::intersection(vec![own, translator.translate(expr)])),
@@ -27,6 +31,7 @@ pub(crate) fn query(fields: &Fields, tenant: &TenantId, expr: &Expr, now: Timest
 /// What the parts of a query have in common.
 struct Translator<'a> {
     fields: &'a Fields,
+    columns: &'a Arc<Columns>,
     scope: Scope,
     now: Timestamp,
 }
@@ -57,7 +62,7 @@ impl Translator<'_> {
                 Box::new(PhraseQuery::new(tokens.iter().map(|token| self.word(token)).collect()))
             }
             Expr::Exists(Field::Id | Field::Online) => Box::new(AllQuery),
-            Expr::Exists(Field::Seen) => within::seen(|_| true),
+            Expr::Exists(Field::Seen) => within::seen(self.columns, |_| true),
             Expr::Exists(field) => self.fact(&self.scope.exists(&property::name(field))),
             Expr::Equals { field, value } => self.equals(field, value),
             Expr::Like { field, pattern } => {
@@ -70,9 +75,9 @@ impl Translator<'_> {
             }
             Expr::Within { field: Field::Seen, range } => {
                 let (range, now) = (range.clone(), self.now);
-                within::seen(move |micros| range.time(Timestamp::from_micros(micros), now))
+                within::seen(self.columns, move |micros| range.time(Timestamp::from_micros(micros), now))
             }
-            Expr::Within { field, range } => within::property(field, range, self.now),
+            Expr::Within { field, range } => within::property(self.columns, field, range, self.now),
             Expr::Online(online) => self.fact(&self.scope.boolean(property::ONLINE, *online)),
         }
     }
@@ -84,7 +89,7 @@ impl Translator<'_> {
         let number = value.number.map(|number| self.scope.number(name, number));
         let boolean = value.boolean.map(|boolean| self.scope.boolean(name, boolean));
         let during = value.during().filter(|_| *field != Field::Id);
-        let during = during.map(|day| within::property(field, &day, self.now));
+        let during = during.map(|day| within::property(self.columns, field, &day, self.now));
         let meanings = [string, number, boolean].into_iter().flatten().map(|term| self.fact(&term));
         Box::new(BooleanQuery::union(meanings.chain(during).collect()))
     }
@@ -96,24 +101,6 @@ impl Translator<'_> {
     fn word(&self, token: &str) -> Term {
         Term::from_field_text(self.fields.words, &self.scope.words(token))
     }
-}
-
-/// The numbers in a column of this name, as doubles; none when no document of the segment has one.
-pub(crate) fn number_column(reader: &SegmentReader, name: &str) -> tantivy::Result<Option<Column<f64>>> {
-    for handle in columns(reader, name)? {
-        if handle.column_type().numerical_type().is_none() {
-            continue;
-        }
-        if let Some(DynamicColumn::F64(column)) = handle.open()?.coerce_numerical(NumericalType::F64) {
-            return Ok(Some(column));
-        }
-    }
-    Ok(None)
-}
-
-/// The columns of this name in a segment, one for each type of values.
-pub(crate) fn columns(reader: &SegmentReader, name: &str) -> tantivy::Result<Vec<DynamicColumnHandle>> {
-    reader.fast_fields().dynamic_column_handles(name)
 }
 
 fn term(term: Term) -> Box<dyn Query> {

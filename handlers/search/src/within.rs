@@ -2,6 +2,7 @@
 
 use std::fmt::Debug;
 use std::io;
+use std::sync::Arc;
 
 use statecast_state::Timestamp;
 use statecast_state::query::range::Number;
@@ -10,39 +11,54 @@ use tantivy::columnar::{Column, DynamicColumn, StrColumn};
 use tantivy::query::Query;
 use tantivy::{BitSet, DocId, SegmentReader};
 
-use crate::filter::{Columns, Filter};
+use crate::columns::{Columns, numbers};
+use crate::filter::{Filter, Matching};
 use crate::property;
 use crate::schema::{SEEN_COLUMN, VALUES_COLUMN};
-use crate::translate::{columns, number_column};
 
 /// Devices that were seen when `holds`, in microseconds.
-pub(crate) fn seen(holds: impl Fn(i64) -> bool + Clone + Send + Sync + 'static) -> Box<dyn Query> {
+pub(crate) fn seen(
+    columns: &Arc<Columns>,
+    holds: impl Fn(i64) -> bool + Clone + Send + Sync + 'static,
+) -> Box<dyn Query> {
+    let columns = Arc::clone(columns);
     Box::new(Filter::columns(move |reader: &SegmentReader| {
         let holds = holds.clone();
-        let column: Column<i64> = reader.fast_fields().i64(SEEN_COLUMN)?;
-        Ok(Some(Columns::Judged(move |doc: DocId| column.first(doc).is_some_and(&holds))))
+        let columns = columns.named(reader, SEEN_COLUMN)?;
+        let times = columns.iter().find_map(|column| match column {
+            DynamicColumn::I64(times) => Some(times.clone()),
+            _ => None,
+        });
+        Ok(times.map(|times| Matching::Judged(move |doc: DocId| times.first(doc).is_some_and(&holds))))
     }))
 }
 
 /// Devices with a value of this property that lies within, at the moment `now`.
-pub(crate) fn property(field: &Field, range: &Range, now: Timestamp) -> Box<dyn Query> {
-    let (column, range) = (format!("{VALUES_COLUMN}.{}", property::name(field)), range.clone());
+pub(crate) fn property(
+    columns: &Arc<Columns>,
+    field: &Field,
+    range: &Range,
+    now: Timestamp,
+) -> Box<dyn Query> {
+    let columns = Arc::clone(columns);
+    let (name, range) = (format!("{VALUES_COLUMN}.{}", property::name(field)), range.clone());
     Box::new(Filter::columns(move |reader: &SegmentReader| {
-        let texts = texts_within(reader, &column, &range, now)?;
+        let columns = columns.named(reader, &name)?;
+        let texts = texts_within(&columns, &range, now)?;
         if let (Range::Numbers(limits), None) = (&range, &texts)
-            && let Some(found) = numbers_within(reader, &column, limits)?
+            && let Some(found) = numbers_within(&columns, limits, reader.max_doc())
         {
-            return Ok(Some(Columns::Found(found)));
+            return Ok(Some(Matching::Found(found)));
         }
         let numbers = match range {
             Range::Versions(_) => None,
-            Range::Numbers(_) | Range::Times(_) => number_column(reader, &column)?,
+            Range::Numbers(_) | Range::Times(_) => numbers(&columns),
         };
         if numbers.is_none() && texts.is_none() {
             return Ok(None);
         }
         let range = range.clone();
-        Ok(Some(Columns::Judged(move |doc: DocId| {
+        Ok(Some(Matching::Judged(move |doc: DocId| {
             let number =
                 |column: &Column<f64>| column.values_for_doc(doc).any(|number| range.number(number, now));
             let text = |(column, within): &(StrColumn, BitSet)| {
@@ -55,30 +71,26 @@ pub(crate) fn property(field: &Field, range: &Range, now: Timestamp) -> Box<dyn 
 
 /// The documents with a number that lies within, found in the packed column without unpacking each. None where the
 /// comparison with a double would not be exact.
-fn numbers_within(
-    reader: &SegmentReader,
-    name: &str,
-    limits: &Limits<Number>,
-) -> tantivy::Result<Option<BitSet>> {
+fn numbers_within(columns: &[DynamicColumn], limits: &Limits<Number>, end: DocId) -> Option<BitSet> {
     let (from, to) = inclusive(limits);
     let mut docs = Vec::new();
-    for handle in columns(reader, name)? {
-        match handle.open()? {
-            DynamicColumn::F64(column) => within(&column, from, to, reader.max_doc(), &mut docs),
+    for column in columns {
+        match column {
+            DynamicColumn::F64(column) => within(column, from, to, end, &mut docs),
             DynamicColumn::I64(column) if column.min_value() >= -EXACT && column.max_value() <= EXACT => {
                 #[expect(clippy::cast_possible_truncation, reason = "it saturates, and beyond is no value")]
                 let (from, to) = (from.ceil() as i64, to.floor() as i64);
-                within(&column, from, to, reader.max_doc(), &mut docs);
+                within(column, from, to, end, &mut docs);
             }
-            DynamicColumn::I64(_) | DynamicColumn::U64(_) => return Ok(None),
+            DynamicColumn::I64(_) | DynamicColumn::U64(_) => return None,
             _ => {}
         }
     }
-    let mut found = BitSet::with_max_value(reader.max_doc());
+    let mut found = BitSet::with_max_value(end);
     for doc in docs {
         found.insert(doc);
     }
-    Ok(Some(found))
+    Some(found)
 }
 
 /// The documents of a column from one value to another. A column can't be asked for what is beyond its own.
@@ -113,18 +125,17 @@ fn inclusive(limits: &Limits<Number>) -> (f64, f64) {
 /// The strings of a column, and the ordinals of those that lie within; none when none does. Each different string is
 /// looked at once, and only if it begins like a number, a version or a time.
 fn texts_within(
-    reader: &SegmentReader,
-    name: &str,
+    columns: &[DynamicColumn],
     range: &Range,
     now: Timestamp,
-) -> tantivy::Result<Option<(StrColumn, BitSet)>> {
-    for handle in columns(reader, name)? {
-        if let DynamicColumn::Str(column) = handle.open()? {
-            let within = ords_within(&column, range, now)?;
-            return Ok((within.len() > 0).then_some((column, within)));
-        }
-    }
-    Ok(None)
+) -> io::Result<Option<(StrColumn, BitSet)>> {
+    let mut texts = columns.iter().filter_map(|column| match column {
+        DynamicColumn::Str(texts) => Some(texts),
+        _ => None,
+    });
+    let Some(texts) = texts.next() else { return Ok(None) };
+    let within = ords_within(texts, range, now)?;
+    Ok((within.len() > 0).then(|| (texts.clone(), within)))
 }
 
 fn ords_within(column: &StrColumn, range: &Range, now: Timestamp) -> io::Result<BitSet> {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 
@@ -107,26 +108,31 @@ pub struct Stamps(pub Document);
 
 impl Serialize for Stamps {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        readable(&self.0).serialize(serializer)
+        Shown(&self.0).serialize(serializer)
     }
 }
 
 /// The stamps of what exists, as times; objects in which nothing is left are left out too.
-fn readable(stamps: &Document) -> Document {
-    stamps
-        .iter()
-        .filter_map(|(name, stamp)| {
-            let shown = match stamp {
-                Value::Object(inner) => {
-                    let inner = readable(inner);
-                    (!inner.is_empty()).then_some(Value::Object(inner))
+struct Shown<'a>(&'a Document);
+
+impl Serialize for Shown<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        for (name, stamp) in self.0.iter().filter(|(_, stamp)| is_shown(stamp)) {
+            match stamp {
+                Value::Object(inner) => map.serialize_entry(name, &Shown(inner))?,
+                other => {
+                    map.serialize_entry(name, &other.as_i64().map(Timestamp::from_micros))?;
                 }
-                other => other
-                    .as_i64()
-                    .filter(|micros| *micros >= 0)
-                    .map(|micros| Value::String(Timestamp::from_micros(micros).to_string())),
-            };
-            Some((name.clone(), shown?))
-        })
-        .collect()
+            }
+        }
+        map.end()
+    }
+}
+
+fn is_shown(stamp: &Value) -> bool {
+    match stamp {
+        Value::Object(inner) => inner.values().any(is_shown),
+        other => other.as_i64().is_some_and(|micros| micros >= 0),
+    }
 }

@@ -1,5 +1,6 @@
 //! Search: the query language over the index, and reading one's own writes.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use axum::extract::State;
@@ -10,7 +11,8 @@ use statecast_search::histogram::HISTOGRAMS_MAX;
 use statecast_search::statistics::STATISTICS_MAX;
 use statecast_search::{Question, Search as Index, SearchError};
 use statecast_state::query::{Field, Histogram, Query as Search, Sort, list};
-use statecast_state::{Position, TenantId, Timestamp, Twin};
+use statecast_state::{DeviceId, Position, TenantId, Timestamp, Twin};
+use statecast_store::StoreError;
 use tracing::warn;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -75,7 +77,8 @@ struct Answer {
     total: usize,
     /// The twins of this page.
     #[schema(value_type = Vec<Object>)]
-    items: Vec<Twin>,
+    #[schema(value_type = Vec<Twin>)]
+    items: Vec<Arc<Twin>>,
     /// Give it as `cursor` to get the next page; empty on the last.
     next_cursor: String,
     /// For each field asked for: its values with the number of devices that match, most first.
@@ -190,10 +193,10 @@ async fn search(
         .await
         .map_err(|_| Problem::unavailable("the search failed"))??;
     // One that was removed since the index saw it is left out.
-    let items: Vec<_> = http.store.by_ids(&caller.tenant, &found.ids).await?.into_iter().flatten().collect();
+    let items = twins(&http, &caller.tenant, &found.ids).await?;
     let (items, highlights) = if highlight {
         let highlighted = tokio::task::spawn_blocking(move || {
-            let highlights = items.iter().map(|twin| highlights(&query, twin, now)).collect();
+            let highlights = items.iter().map(|twin: &Arc<Twin>| highlights(&query, twin, now)).collect();
             (items, Some(highlights))
         });
         highlighted.await.map_err(|_| Problem::unavailable("the search failed"))?
@@ -241,6 +244,20 @@ pub(super) async fn wait(http: &Http, text: &str) -> Result<(), Problem> {
 }
 
 /// What a person should look at, by what the devices of the tenant have. Where the index can't say, nothing is odd.
+/// The twins of these devices, without those that don't exist any more. What isn't kept in memory is read.
+async fn twins(http: &Http, tenant: &TenantId, ids: &[DeviceId]) -> Result<Vec<Arc<Twin>>, StoreError> {
+    let mut twins = http.flow.kept(tenant, ids);
+    let missing = ids.iter().zip(&twins).filter(|(_, twin)| twin.is_none());
+    let missing: Vec<DeviceId> = missing.map(|(id, _)| id.clone()).collect();
+    if !missing.is_empty() {
+        let read = http.store.by_ids(tenant, &missing).await?;
+        for (place, twin) in twins.iter_mut().filter(|place| place.is_none()).zip(read) {
+            *place = twin.map(Arc::new);
+        }
+    }
+    Ok(twins.into_iter().flatten().collect())
+}
+
 fn hints(index: &Index, tenant: &TenantId, query: &Search) -> Vec<Hint> {
     let exists = |field: &Field| index.has_field(tenant, field).unwrap_or(true);
     let all = || index.properties(tenant).unwrap_or_default();
