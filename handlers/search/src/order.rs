@@ -20,7 +20,7 @@ use statecast_state::query::{By, Field, SortKey};
 use tantivy::columnar::{Column, DynamicColumn, StrColumn, TermOrdHit};
 use tantivy::{DocId, SegmentReader, f64_to_u64, u64_to_f64};
 
-use crate::columns::{Columns, numbers};
+use crate::columns::{Columns, Ids, numbers};
 use crate::property;
 use crate::relevance::Relevance;
 use crate::schema::{ID_COLUMN, SEEN_COLUMN, VALUES_COLUMN};
@@ -180,7 +180,7 @@ impl FieldColumns {
 /// What decides the order of one segment.
 pub(crate) struct SegmentOrder {
     keys: Vec<(Decider, bool)>,
-    ids: Option<StrColumn>,
+    ids: Option<Ids>,
 }
 
 /// What decides by one key.
@@ -208,8 +208,7 @@ impl SegmentOrder {
             Ok((decider, key.descending))
         };
         let keys = keys.iter().map(open).collect::<tantivy::Result<_>>()?;
-        let ids = FieldColumns::open(columns, reader, &Field::Id)?.texts;
-        Ok(Self { keys, ids })
+        Ok(Self { keys, ids: columns.ids(reader)? })
     }
 
     /// The place of a document.
@@ -218,7 +217,7 @@ impl SegmentOrder {
         for (slot, (decider, descending)) in local.0.iter_mut().zip(&self.keys) {
             *slot = turn(decider.first(doc), *descending);
         }
-        let id = self.ids.as_ref().and_then(|ids| ids.ords().first(doc));
+        let id = self.ids.as_ref().and_then(|ids| ids.column.ords().first(doc));
         local.1 = id.map_or(0, place);
         local
     }
@@ -229,7 +228,7 @@ impl SegmentOrder {
         for ((slot, (decider, descending)), value) in local.0.iter_mut().zip(&self.keys).zip(&global.values) {
             *slot = turn(decider.locate(value)?, *descending);
         }
-        local.1 = self.ids.as_ref().map_or(Ok(0), |ids| locate_text(ids, &global.id))?;
+        local.1 = self.ids.as_ref().map_or(Ok(0), |ids| locate_text(&ids.column, &global.id))?;
         Ok(local)
     }
 
@@ -247,7 +246,7 @@ impl SegmentOrder {
 
     /// The id of the device at a place in this segment.
     pub(crate) fn id(&self, local: &Local) -> io::Result<String> {
-        self.ids.as_ref().map_or(Ok(String::new()), |ids| text_at(ids, local.1))
+        self.ids.as_ref().map_or(Ok(String::new()), |ids| ids.get(local.1 / 2))
     }
 }
 
