@@ -155,6 +155,12 @@ impl Alarm {
         Err(Stale { given: version, current: self.version })
     }
 
+    /// Until when its rule doesn't let it be raised again, if that isn't over.
+    pub(crate) fn cools_until(&self, terms: &Terms<'_>, now: Timestamp) -> Option<Timestamp> {
+        terms.cooldown?;
+        Some(after(self.raised_at?, terms.cooldown)).filter(|until| *until > now)
+    }
+
     fn raise(&mut self, severity: Severity, now: Timestamp) {
         self.version += 1;
         self.raised_version = self.version;

@@ -120,7 +120,7 @@ mod tests {
     use super::*;
     use crate::alarm::{Severity, What};
     use crate::rule::{CompiledRule, Receiver, ReceiverKind, RuleForm};
-    use crate::{DeviceId, TenantId};
+    use crate::{Decision, DeviceId, TenantId, Verdict};
     use serde_json::{Value, json};
 
     const ADA: Actor<'_> = Actor { by: "ada", note: "" };
@@ -153,11 +153,13 @@ mod tests {
         set: RuleSet,
         twin: Option<Twin>,
         clock: i64,
+        /// Why somebody wasn't told, the last time.
+        decisions: Vec<Decision>,
     }
 
     impl Device {
         fn new(rules: &[Value]) -> Self {
-            Self { set: set(rules), twin: None, clock: 0 }
+            Self { set: set(rules), twin: None, clock: 0, decisions: Vec::new() }
         }
 
         /// It reports, or is removed; what happens to its alarms.
@@ -189,6 +191,7 @@ mod tests {
 
         fn keep(&mut self, second: i64, fired: Fired) -> Vec<What> {
             self.clock = second;
+            self.decisions = fired.told.decisions;
             self.twin.as_mut().unwrap().keep(&fired.alarms);
             fired.events.into_iter().map(|event| event.what).collect()
         }
@@ -265,6 +268,25 @@ mod tests {
         assert!(device.reports(5, Some(10)).is_empty());
         assert_eq!(device.alarm().due_at, Some(at(11).now));
         assert_eq!(device.waits(11), [What::Reraised]);
+    }
+
+    #[test]
+    fn what_a_cooldown_holds_back_leaves_a_trace() {
+        let held = |decisions: &[Decision]| {
+            let verdicts = decisions.iter().filter(|one| one.verdict == Verdict::Cooldown);
+            verdicts.map(|one| (one.version, one.detail.clone())).collect::<Vec<_>>()
+        };
+        for (on, version) in [("enter", 2), ("change", 1)] {
+            let mut device = Device::new(&[json!({ "on": on, "cooldown": "10s" })]);
+            device.reports(1, Some(10));
+            device.reports(2, Some(50));
+            assert!(held(&device.decisions).is_empty());
+            device.reports(3, Some(11));
+            let until = format!("until {}", at(11).now);
+            assert_eq!(held(&device.decisions), [(version, until)], "{on}");
+            device.reports(4, Some(11));
+            assert!(held(&device.decisions).is_empty(), "{on}: it goes on, or says the same");
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use uuid::Uuid;
 use super::fire::{Fired, Moment};
 use super::{CompiledRule, On, RuleSet};
 use crate::alarm::{Alarm, Severity, Sink, Terms, What};
-use crate::{DeviceKey, Refusal, Twin};
+use crate::{Decision, DeviceKey, Refusal, Timestamp, Twin, Verdict};
 
 pub(super) struct Work<'a> {
     set: &'a RuleSet,
@@ -42,7 +42,12 @@ impl<'a> Work<'a> {
         let may_change = after.is_some() && known.is_some_and(|alarm| alarm.active || alarm.due_at.is_some());
         if happened {
             let severity = rule.severity(self.twin, now);
-            self.always(rule.rule.id, |alarm, terms, sink| alarm.happen(severity, terms, now, sink));
+            let mut cools = None;
+            self.always(rule.rule.id, |alarm, terms, sink| {
+                cools = alarm.cools_until(terms, now).map(|until| (alarm.clone(), until));
+                alarm.happen(severity, terms, now, sink);
+            });
+            self.cooled(cools);
         } else if holds || may_change {
             self.observe(rule.rule.id, holds.then(|| rule.severity(self.twin, now)));
         }
@@ -104,8 +109,29 @@ impl<'a> Work<'a> {
     }
 
     fn observe(&mut self, rule: Uuid, holds: Option<Severity>) {
-        let now = self.at.now;
-        self.always(rule, |alarm, terms, sink| alarm.look(holds, terms, now, sink));
+        let (now, mut cools) = (self.at.now, None);
+        self.always(rule, |alarm, terms, sink| {
+            let waited = alarm.pending_since.is_some();
+            alarm.look(holds, terms, now, sink);
+            // Said once for as long as the condition holds.
+            let until = alarm.cools_until(terms, now).filter(|_| !waited && alarm.pending_since.is_some());
+            cools = until.map(|until| (alarm.clone(), until));
+        });
+        self.cooled(cools);
+    }
+
+    /// Notes that nobody is told yet, because of the cooldown until then.
+    fn cooled(&mut self, cools: Option<(Alarm, Timestamp)>) {
+        self.fired.told.decisions.extend(cools.map(|(alarm, until)| Decision {
+            alarm: alarm.id,
+            version: alarm.version,
+            step: alarm.step,
+            person: None,
+            receiver: None,
+            at: self.at.now,
+            verdict: Verdict::Cooldown,
+            detail: format!("until {until}"),
+        }));
     }
 
     /// Does what can't be refused.
