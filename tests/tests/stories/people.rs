@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use futures::{StreamExt, TryStreamExt, future, stream};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use sqlx::Connection as _;
@@ -11,7 +12,9 @@ use statecast_tests::{Api, Events, Hook, Service, wait};
 use crate::agreement::report;
 
 /// Alarms of the story that counts.
-const ALARMS: usize = 1_000;
+const ALARMS: usize = 10_000;
+/// Calls at the same time, where there are thousands.
+const CALLS: usize = 16;
 /// Alarms that come at once.
 const AT_ONCE: usize = 50;
 /// How long the phone waits for the app that follows live.
@@ -266,9 +269,11 @@ async fn every_candidate_is_sent_or_explained() -> Result<()> {
     let _quiet = phone(&quiet, "phone").await?;
     let _muted = phone(&muted, "phone").await?;
     rule(&api, &json!({ "audience": "team:ops", "ttl_s": 3_600 })).await?;
-    for n in 0..ALARMS {
-        report(&api, &format!("d{n}"), &json!({ "alarm": true, "n": n })).await?;
-    }
+    let reports = (0..ALARMS).map(|n| {
+        let api = api.clone();
+        async move { report(&api, &format!("d{n}"), &json!({ "alarm": true, "n": n })).await }
+    });
+    stream::iter(reports).buffer_unordered(CALLS).try_for_each(|_| future::ok(())).await?;
     wait::until("nothing to wait", || async {
         let waiting = api.json("/v1/deliveries?state=waiting&limit=1").await.ok()?;
         waiting["items"].as_array()?.is_empty().then_some(())
@@ -279,9 +284,13 @@ async fn every_candidate_is_sent_or_explained() -> Result<()> {
     let alarms: Vec<String> =
         sqlx::query_scalar("SELECT id::text FROM alarms").fetch_all(&mut database).await?;
     ensure!(alarms.len() == ALARMS, "{} alarms", alarms.len());
+    let asked = alarms.iter().map(|alarm| {
+        let (api, path) = (api.clone(), format!("/v1/alarms/{alarm}/explain"));
+        async move { api.json(&path).await }
+    });
     let (mut candidates, mut sent, mut explained) = (0, 0, 0);
-    for alarm in &alarms {
-        let found = api.json(&format!("/v1/alarms/{alarm}/explain")).await?;
+    let mut answers = stream::iter(asked).buffer_unordered(CALLS);
+    while let Some(found) = answers.try_next().await? {
         let count = |name: &str| found[name].as_i64().with_context(|| format!("{name} in {found}"));
         ensure!(count("waiting")? == 0 && found["truncated"] == false, "{found}");
         (candidates, sent, explained) =

@@ -133,8 +133,14 @@ async fn there_and_back(world: &World, channel: &'static str) -> Result<TimeDelt
     let wanted: Value = serde_json::from_slice(&wire.message().await?.payload)?;
     ensure!(wanted["desired"] == json!({ "saving": true }), "{wanted}");
     report(&mut wire, &device, &json!({ "saving": true })).await?;
-    let outcome = api.json(&format!("/v1/requests/{request}?wait=30s")).await?;
+    let path = format!("/v1/requests/{request}?wait=30s");
+    let outcome: Value = answer(&api, Method::GET, &path, &told, &Value::Null).await?.json().await?;
     ensure!(outcome["state"] == "applied", "{outcome}");
+    let done = format!("{device}: done");
+    for phone in &phones {
+        let is_done = |notes: &[Note]| notes.iter().any(|note| note.title == done);
+        phone.told_when(&world.gateways, is_done).await.context("who asked is told the outcome")?;
+    }
     Ok(took)
 }
 

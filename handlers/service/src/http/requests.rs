@@ -15,7 +15,8 @@ use utoipa::IntoParams;
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
-use super::auth::{Caller, Read};
+use super::actor::Actor;
+use super::auth::Read;
 use super::extract::{Device, Path, Query};
 use super::problem::Problem;
 use super::{Http, Page, page_after, page_size};
@@ -66,11 +67,12 @@ struct Waiting {
     wait: Option<Span>,
 }
 
-/// Reads a request: `requested`, `sent`, and then `applied`, `rejected`, `timed_out` or `superseded`.
-#[utoipa::path(get, path = "/v1/requests/{id}", params(("id" = Uuid, Path), Waiting), responses((status = 200, body = Object), (status = 404, body = Problem)), tag = "devices")]
+/// Reads a request: `requested`, `sent`, and then `applied`, `rejected`, `timed_out` or `superseded`. Also with the key
+/// of a person who was told of an alarm of the device, and with the ticket that came with a push.
+#[utoipa::path(get, path = "/v1/requests/{id}", params(("id" = Uuid, Path), Waiting), responses((status = 200, body = Object), (status = 403, body = Problem), (status = 404, body = Problem)), tag = "devices")]
 async fn read(
     State(http): State<Http>,
-    caller: Caller<Read>,
+    actor: Actor<Read>,
     Path(id): Path<Uuid>,
     Query(Waiting { wait }): Query<Waiting>,
 ) -> Result<axum::Json<Requested>, Problem> {
@@ -83,8 +85,9 @@ async fn read(
     let (feed, until) = (http.flow.feed(), Instant::now() + wait);
     loop {
         let at = feed.watermark();
-        let found = http.store.request(&caller.tenant, id).await?;
+        let found = http.store.request(actor.tenant(), id).await?;
         let request = found.ok_or_else(|| Problem::not_found(format!("no request {id}")))?;
+        actor.may_device(&http, &request.device).await?;
         let is_over = !request.state.is_open() || Instant::now() >= until || http.stop.is_cancelled();
         if is_over {
             return Ok(axum::Json(request));

@@ -71,8 +71,8 @@ fn common(rule: &CompiledRule, alarm: &Alarm, event: &Event, twin: &Twin, now: T
         "reported": if fits { Value::Object(twin.reported.clone()) } else { Value::Null },
         "version": twin.version,
     });
-    if let Some(link) = &rule.link {
-        payload["link"] = Value::String(link.render(twin, LINK_CHARS_MAX));
+    if let Some(link) = rule.link.as_ref().and_then(|link| link.link(twin, LINK_CHARS_MAX)) {
+        payload["link"] = Value::String(link);
     }
     if !event.what.is_update() {
         payload["actions"] =

@@ -4,6 +4,7 @@
 //! property of `reported`, and `{desired.x}`, `{tags.x}`, `{online}`, `{seen}` are what they are there. What the
 //! twin doesn't have is written `-`. A brace itself is written twice: `{{`, `}}`.
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
 use crate::Twin;
@@ -12,6 +13,9 @@ use crate::query::fields::any_value;
 
 /// Longest value of a field in a rendered text, in characters; a longer one is cut, and ends with `…`.
 pub const VALUE_CHARS_MAX: usize = 256;
+
+/// All but what RFC 3986 calls unreserved.
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// A text that was checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,6 +80,23 @@ impl Template {
         Ok(Self(parts))
     }
 
+    /// The link for a twin: its values are percent-encoded (RFC 3986), but for one that the link begins with. None when it
+    /// is longer, as what is cut leads elsewhere, and when such a value doesn't lead to a page.
+    pub fn link(&self, twin: &Twin, chars_max: usize) -> Option<String> {
+        let mut link = String::new();
+        for (nth, part) in self.0.iter().enumerate() {
+            match part {
+                Part::Text(plain) => link.push_str(plain),
+                Part::Field(field) if nth == 0 => link.push_str(&value(field, twin)),
+                Part::Field(field) => link.extend(utf8_percent_encode(&value(field, twin), ENCODED)),
+            }
+        }
+        // Which app a link opens is for the rule to say.
+        let by_rule = matches!(self.0.first(), Some(Part::Text(_)));
+        let leads = ["https://", "http://"].iter().any(|scheme| link.starts_with(scheme));
+        ((by_rule || leads) && link.chars().count() <= chars_max).then_some(link)
+    }
+
     /// The text for a twin, of at most `chars_max` characters; a longer one is cut, and ends with `…`.
     pub fn render(&self, twin: &Twin, chars_max: usize) -> String {
         let mut text = String::new();
@@ -136,6 +157,22 @@ mod tests {
         twin.tags = serde_json::from_value(json!({"site":"Süd"})).unwrap();
         twin.received_at = Some(Timestamp::from_micros(0));
         Template::parse(text).unwrap().render(&twin, 400)
+    }
+
+    #[test]
+    fn a_link_leads_where_it_should() {
+        let mut twin = Twin::new(DeviceId::parse("pump-1").unwrap());
+        twin.reported = json!({ "name": "a&b/ü", "page": "https://x.org/?a=1", "bad": "javascript:x" })
+            .as_object()
+            .unwrap()
+            .clone();
+        let link = |text: &str| Template::parse(text).unwrap().link(&twin, 60);
+        let some = |text: &str| Some(text.to_owned());
+        assert_eq!(link("https://e.org/{device}?n={name}"), some("https://e.org/pump-1?n=a%26b%2F%C3%BC"));
+        assert_eq!(link("{page}#{device}"), some("https://x.org/?a=1#pump-1"));
+        assert_eq!(link("app://alarms/{device}"), some("app://alarms/pump-1"));
+        assert_eq!(link("{bad}"), None);
+        assert_eq!(link("https://e.org/{name}{name}{name}{name}{name}{name}"), None, "too long");
     }
 
     #[test]
