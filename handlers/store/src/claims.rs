@@ -13,7 +13,7 @@ use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::types::Json;
 use statecast_state::claim::{Due, Fate, Hold, Stale, fates, group};
 use statecast_state::push::Claimed;
-use statecast_state::rule::{Receiver, ReceiverKind};
+use statecast_state::rule::Receiver;
 use statecast_state::{Push, TenantId, Timestamp};
 use uuid::Uuid;
 
@@ -249,7 +249,7 @@ async fn speak_for_others(
 /// Reads a push with its facts.
 pub(crate) fn read_due(row: &PgRow, push: &Push, receiver: Option<&Receiver>) -> Result<Due, StoreError> {
     let tenant = row.tenant()?;
-    let groups = |receiver: &&Receiver| receiver.person.is_some() && receiver.kind != ReceiverKind::Live;
+    let groups = |receiver: &&Receiver| receiver.person.is_some() && !receiver.kind.is_followed();
     Ok(Due {
         id: push.id,
         kind: push.kind,

@@ -7,7 +7,7 @@ use futures::{StreamExt, TryStreamExt, future, stream};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use sqlx::Connection as _;
-use statecast_tests::{Api, Events, Hook, Service, wait};
+use statecast_tests::{Api, Events, Hook, Service, Version, Wire, wait};
 
 use crate::agreement::report;
 
@@ -183,6 +183,34 @@ async fn who_follows_is_told_first_and_the_phone_only_if_that_is_not_confirmed()
     let mut live = Events::open(&anna, "/v1/me/live", Some(&first.id)).await?;
     ensure!(live.next().await?.data["device"] == "unseen");
     ensure!(live.next().await?.data["device"] == "missed");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_follows_by_mqtt_is_told_first_too() -> Result<()> {
+    let service = Service::start()?;
+    let api = service.api();
+    let anna = person(&api, "anna", &json!({})).await?;
+    let mut phone = phone(&anna, "phone").await?;
+    let app = json!({ "name": "app", "kind": "mqtt", "topic": "people/anna", "person": "anna" });
+    api.call(Method::POST, "/v1/receivers", &app).await?;
+    let mut app = Wire::connect(&service.mqtt, Version::V5, "app", "app", "").await?;
+    app.subscribe("people/anna", 1).await?;
+    rule(&api, &json!({ "people": ["anna"] })).await?;
+
+    report(&api, "seen", &json!({ "alarm": true })).await?;
+    let told: Value = serde_json::from_slice(&app.message().await?.payload)?;
+    ensure!(told["device"] == "seen", "{told}");
+    let (id, ticket) = (told["id"].as_str().context("id")?, told["token"].as_str().context("a ticket")?);
+    let holder = api.clone().with_key(ticket);
+    let confirmed = holder.send(Method::POST, &format!("/v1/deliveries/{id}/received"), &json!({})).await?;
+    ensure!(confirmed.status() == StatusCode::NO_CONTENT, "{}", confirmed.status());
+    let done = settled(&api, "seen", 2).await?;
+    ensure!(done.iter().any(|item| item["state"] == "confirmed"), "{done:?}");
+
+    report(&api, "unseen", &json!({ "alarm": true })).await?;
+    let told = phone.next().await?.json()?;
+    ensure!(told["device"] == "unseen", "what was confirmed is not told: {told}");
     Ok(())
 }
 

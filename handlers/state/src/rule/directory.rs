@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::{Escalation, Receiver, ReceiverKind, RuleForm};
+use super::{Escalation, Receiver, RuleForm};
 use crate::person::{Audience, CompiledPerson};
 
 /// People and receivers of a tenant.
@@ -81,7 +81,7 @@ impl Directory {
         let way = |receiver: &Receiver| Way {
             id: receiver.id,
             person: receiver.person.as_ref().and_then(|person| by_person.get(person).copied()),
-            live: receiver.kind == ReceiverKind::Live,
+            live: receiver.kind.is_followed(),
             disabled: (!receiver.enabled)
                 .then(|| receiver.disabled_reason.clone().unwrap_or_else(|| "by hand".to_owned())),
             endpoint: receiver.kind.endpoint().map(str::to_owned),

@@ -123,6 +123,11 @@ impl ReceiverKind {
         }
     }
 
+    /// Whether an app is there that follows what it is told, and confirms it: its person's phones needn't be told then.
+    pub fn is_followed(&self) -> bool {
+        matches!(self, Self::Live | Self::Mqtt { .. })
+    }
+
     /// What is the same for two receivers that reach the same; none for what is each time another.
     pub fn endpoint(&self) -> Option<&str> {
         match self {
