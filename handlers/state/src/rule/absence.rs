@@ -48,13 +48,13 @@ impl RuleSet {
         }
         let is_active =
             |rule: &CompiledRule| twin.alarms.iter().any(|alarm| alarm.rule == rule.rule.id && alarm.active);
-        let rules = (0..).zip(&self.rules).filter(|(_, rule)| rule.rule.form.on == On::Absence);
+        let rules = (0..).zip(self.enabled()).filter(|(_, rule)| rule.rule.form.on == On::Absence);
         places.extend(rules.filter(|(_, rule)| may_be_absent || is_active(rule)).map(|(place, _)| place));
     }
 
     /// After which lengths of absence it has to be looked at devices of this tenant, in microseconds, each once.
     pub fn absence_us(&self) -> Vec<i64> {
-        let rules = self.rules.iter().filter(|rule| rule.rule.form.on == On::Absence);
+        let rules = self.enabled().iter().filter(|rule| rule.rule.form.on == On::Absence);
         let mut lengths: Vec<i64> =
             rules.filter_map(|rule| rule.rule.form.lasting).map(Span::as_micros).collect();
         lengths.sort_unstable();

@@ -155,11 +155,13 @@ mod tests {
         clock: i64,
         /// Why somebody wasn't told, the last time.
         decisions: Vec<Decision>,
+        /// How many were, the last time.
+        told: usize,
     }
 
     impl Device {
         fn new(rules: &[Value]) -> Self {
-            Self { set: set(rules), twin: None, clock: 0, decisions: Vec::new() }
+            Self { set: set(rules), twin: None, clock: 0, decisions: Vec::new(), told: 0 }
         }
 
         /// It reports, or is removed; what happens to its alarms.
@@ -191,7 +193,7 @@ mod tests {
 
         fn keep(&mut self, second: i64, fired: Fired) -> Vec<What> {
             self.clock = second;
-            self.decisions = fired.told.decisions;
+            (self.decisions, self.told) = (fired.told.decisions, fired.told.pushes.len());
             self.twin.as_mut().unwrap().keep(&fired.alarms);
             fired.events.into_iter().map(|event| event.what).collect()
         }
@@ -339,6 +341,8 @@ mod tests {
         assert_eq!(review(&mut device, &[json!({})]), [What::Raised]);
         assert!(review(&mut device, &[json!({})]).is_empty());
         assert_eq!(review(&mut device, &[json!({"enabled":false})]), [What::Cleared]);
+        assert_eq!(device.told, 2, "who was told is brought up to date");
+        assert!(device.reports(3, Some(9)).is_empty());
         assert_eq!(review(&mut device, &[json!({"query":"battery:<15"})]), [What::Reraised]);
         assert_eq!(review(&mut device, &[json!({"query":"battery:<5"})]), [What::Cleared]);
         assert!(review(&mut device, &[json!({"on":"leave"})]).is_empty(), "nobody saw it leave");

@@ -165,7 +165,7 @@ impl Rehearsal {
 
     /// From when on changes are needed: as much earlier as the rule remembers.
     pub fn begins_at(&self) -> Timestamp {
-        let forms = self.set.rules.iter().map(|rule| &rule.rule().form);
+        let forms = self.set.enabled().iter().map(|rule| &rule.rule().form);
         let remembered = forms.map(|form| micros(form.lasting) + micros(form.cooldown)).max();
         self.from.plus_micros(-remembered.unwrap_or(0) - 1_000_000)
     }
@@ -313,7 +313,7 @@ impl Rehearsal {
             let part = |name: &str| push.payload[name].as_str().unwrap_or_default().to_owned();
             return (part("title"), part("body"));
         }
-        self.set.rules.first().map_or_else(Default::default, |rule| rule.text(twin))
+        self.set.enabled().first().map_or_else(Default::default, |rule| rule.text(twin))
     }
 
     /// Devices come in any order of their counts: now and then those are dropped that can't be among the most.

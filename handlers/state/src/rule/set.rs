@@ -16,8 +16,10 @@ pub struct RuleSet {
     tenant: TenantId,
     /// Who there is to be told.
     pub(super) directory: Directory,
-    /// The enabled rules.
+    /// The enabled rules, and then the others: what people were told by them is brought up to date.
     pub(super) rules: Vec<CompiledRule>,
+    /// How many are enabled.
+    enabled: usize,
     /// Whom each of them means, in the same order.
     addressees: Vec<Addressees>,
     /// Where each of them stands, by its id.
@@ -35,15 +37,17 @@ pub struct RuleSet {
 }
 
 impl RuleSet {
-    /// Puts a set together. What isn't enabled is left out.
+    /// Puts a set together. What isn't enabled raises nothing, and passes nothing on.
     pub fn new(
         tenant: TenantId,
         rules: Vec<CompiledRule>,
         receivers: &[Receiver],
         people: Vec<CompiledPerson>,
     ) -> Self {
-        let enabled = rules.into_iter().filter(|rule| rule.rule.form.enabled);
-        let (rules, forwards): (Vec<_>, Vec<_>) = enabled.partition(|rule| rule.rule.form.alarm);
+        let (mut rules, disabled): (Vec<_>, Vec<_>) =
+            rules.into_iter().partition(|rule| rule.rule.form.enabled);
+        let forwards: Vec<_> = rules.extract_if(.., |rule| !rule.rule.form.alarm).collect();
+        let enabled = rules.len();
         let named = |rule: CompiledRule| {
             let named = |one: &&Receiver| one.enabled && rule.rule.form.receivers.contains(&one.id);
             let ids = receivers.iter().filter(named).map(|one| one.id).collect();
@@ -60,6 +64,7 @@ impl RuleSet {
         let queries = Percolator::new(queries.into_iter().map(|(_, query)| query));
         let absences = rules.iter().filter(|rule| rule.rule.form.on == On::Absence);
         let absence_us_min = absences.filter_map(|rule| rule.rule.form.lasting).map(Span::as_micros).min();
+        rules.extend(disabled);
         let places = rules.iter().enumerate().map(|(place, rule)| (rule.rule.id, place)).collect();
         let directory = Directory::new(receivers, people);
         let addressees = directory.addressees(rules.iter().map(|rule| &rule.rule.form));
@@ -68,6 +73,7 @@ impl RuleSet {
             directory,
             addressees,
             rules,
+            enabled,
             places,
             forwards,
             queries,
@@ -90,7 +96,7 @@ impl RuleSet {
 
     /// Whether no change can raise an alarm.
     pub fn is_empty(&self) -> bool {
-        self.rules.is_empty()
+        self.enabled == 0
     }
 
     /// What the rule is about; none when it doesn't exist or isn't enabled.
@@ -103,8 +109,19 @@ impl RuleSet {
         self.rule(rule).is_some_and(|rule| rule.query.matches(twin, now))
     }
 
+    /// The rules that are enabled.
+    pub(super) fn enabled(&self) -> &[CompiledRule] {
+        &self.rules[..self.enabled]
+    }
+
+    /// A rule that is enabled.
     pub(super) fn rule(&self, id: Uuid) -> Option<&CompiledRule> {
-        self.places.get(&id).and_then(|place| self.rules.get(*place))
+        self.places.get(&id).filter(|place| **place < self.enabled).map(|place| &self.rules[*place])
+    }
+
+    /// A rule, enabled or not.
+    pub(super) fn any_rule(&self, id: Uuid) -> Option<&CompiledRule> {
+        self.places.get(&id).map(|place| &self.rules[*place])
     }
 
     pub(super) fn key(&self, twin: &Twin) -> DeviceKey {

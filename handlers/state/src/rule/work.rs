@@ -87,8 +87,8 @@ impl<'a> Work<'a> {
         id: Uuid,
         work: impl FnOnce(&mut Alarm, &Terms<'_>, &mut Sink<'_>) -> Result<(), Refusal>,
     ) -> Result<(), Refusal> {
-        let rule = self.set.rule(id);
-        let terms = rule.map(CompiledRule::terms).unwrap_or_default();
+        let terms = self.set.rule(id).map(CompiledRule::terms).unwrap_or_default();
+        let rule = self.set.any_rule(id);
         let before = self.alarm(id);
         let mut alarm = before.cloned().unwrap_or_else(|| Alarm::new(&self.key, id));
         let Self { set, twin, at, fired, .. } = self;
