@@ -133,18 +133,10 @@ impl Store {
         until: Timestamp,
         rows_max: usize,
     ) -> Result<Vec<Due>, StoreError> {
-        let query = sqlx::query(
-            "SELECT DISTINCT deadline, tenant, device FROM requests
+        let sql = "SELECT DISTINCT deadline AS due_at, tenant, device FROM requests
              WHERE ended_at IS NULL AND deadline <= $4 AND (deadline, tenant, device) > ($1, $2, $3)
-             ORDER BY deadline, tenant, device LIMIT $5",
-        )
-        .bind(after.at.to_datetime())
-        .bind(after.key.as_ref().map_or("", |key| key.tenant.as_str()))
-        .bind(after.key.as_ref().map_or("", |key| key.device.as_str()))
-        .bind(until.to_datetime())
-        .bind(limit(rows_max));
-        let rows = deadline(query.fetch_all(&self.pool)).await?;
-        rows.iter().map(|row| Ok(Due { at: row.moment("deadline")?, key: Some(row.key()?) })).collect()
+             ORDER BY deadline, tenant, device LIMIT $5";
+        self.due(sql, after, until, rows_max).await
     }
 
     /// Deletes requests whose outcome was known before `time`; answers how many.

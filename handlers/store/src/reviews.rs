@@ -2,7 +2,7 @@
 
 use sqlx::Row;
 use sqlx::postgres::PgConnection;
-use statecast_state::{DeviceId, TenantId};
+use statecast_state::{DeviceId, TenantId, Timestamp};
 use uuid::Uuid;
 
 use crate::rows::{Columns, limit};
@@ -112,19 +112,29 @@ impl Store {
     pub async fn due_alarms(
         &self,
         after: &Due,
-        until: statecast_state::Timestamp,
+        until: Timestamp,
         rows_max: usize,
     ) -> Result<Vec<Due>, StoreError> {
-        let query = sqlx::query(
-            "SELECT due_at, tenant, device FROM alarms
+        let sql = "SELECT due_at, tenant, device FROM alarms
              WHERE due_at IS NOT NULL AND due_at <= $4 AND (due_at, tenant, device) > ($1, $2, $3)
-             ORDER BY due_at, tenant, device LIMIT $5",
-        )
-        .bind(after.at.to_datetime())
-        .bind(after.key.as_ref().map_or("", |key| key.tenant.as_str()))
-        .bind(after.key.as_ref().map_or("", |key| key.device.as_str()))
-        .bind(until.to_datetime())
-        .bind(limit(rows_max));
+             ORDER BY due_at, tenant, device LIMIT $5";
+        self.due(sql, after, until, rows_max).await
+    }
+
+    /// What is due of a table, by a statement that is given where to go on, until when, and how many at most.
+    pub(crate) async fn due(
+        &self,
+        sql: &'static str,
+        after: &Due,
+        until: Timestamp,
+        rows_max: usize,
+    ) -> Result<Vec<Due>, StoreError> {
+        let query = sqlx::query(sql)
+            .bind(after.at.to_datetime())
+            .bind(after.key.as_ref().map_or("", |key| key.tenant.as_str()))
+            .bind(after.key.as_ref().map_or("", |key| key.device.as_str()))
+            .bind(until.to_datetime())
+            .bind(limit(rows_max));
         let rows = deadline(query.fetch_all(&self.pool)).await?;
         rows.iter().map(|row| Ok(Due { at: row.moment("due_at")?, key: Some(row.key()?) })).collect()
     }
