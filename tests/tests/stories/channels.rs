@@ -140,8 +140,10 @@ async fn what_providers_refuse_has_its_own_end() -> Result<()> {
     let ok = |one: &Value| one["state"] == "ok";
     wait::until("it goes on", || async { fcm().await.filter(ok) }).await?;
     ensure!(receiver(&kept_id).await?["enabled"] == true);
-    let list = api.json("/v1/deliveries?device=oven").await?;
-    ensure!(list["items"][0]["attempt"] == 1 && list["items"][0]["state"] == "delivered", "{list}");
+    let delivered = |list: &Value| list["items"][0]["state"] == "delivered";
+    let oven = || async { api.json("/v1/deliveries?device=oven").await.ok().filter(delivered) };
+    let list = wait::until("what is delivered to be written", oven).await?;
+    ensure!(list["items"][0]["attempt"] == 1, "{list}");
     Ok(())
 }
 

@@ -283,7 +283,10 @@ async fn the_key_of_a_person_shows_nobody_else() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_candidate_is_sent_or_explained() -> Result<()> {
-    let service = Service::start()?;
+    // What one claim finds is grouped: twenty groups, so they mustn't be far apart.
+    let settings = tempfile::NamedTempFile::new()?;
+    std::fs::write(&settings, "[push]\ngroup_interval_ms = 500\n")?;
+    let service = Service::start_with(&["--dev", "--config", &settings.path().display().to_string()])?;
     let api = service.api();
     let always = json!([{ "from": "00:00", "to": "00:00" }]);
     let anna = person(&api, "anna", &json!({ "tags": { "team": "ops" } })).await?;
