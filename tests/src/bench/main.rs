@@ -135,7 +135,7 @@ async fn main() -> Result<()> {
         throughput::flood(&pace).await?;
     }
     if wanted("searches") {
-        searches::measure(&pace, durable / 2.0, &mut results).await?;
+        searches::measure(&pace, &mut results).await?;
     }
     if wanted("rebuild") {
         table::measure(&pace, &mut results).await?;

@@ -7,13 +7,15 @@ use reqwest::Method;
 use statecast_tests::Api;
 
 use crate::latency::{self, at};
-use crate::load::Load;
+use crate::load::{FLOOD, Load};
 use crate::results::Results;
-use crate::{Pace, machine, rival, stage, table};
+use crate::{Pace, machine, packets, rival, stage, table};
 
 /// Clients when it is counted how many are answered, and when it is measured how fast.
 const MANY: usize = 16;
 const FEW: usize = 2;
+/// How long the index may take to have everything that the full load brought.
+const CAUGHT_UP_MAX: Duration = Duration::from_secs(60);
 /// The parameters of a search.
 type Asked = &'static [(&'static str, &'static str)];
 /// Query and order of each search, by turns: two clauses that one device in a hundred fulfils.
@@ -35,15 +37,23 @@ const BROAD: [Asked; 4] = [
 /// What is asked beside: the devices of each site, with the percentiles of their batteries.
 const FACET: [Asked; 1] = [&[("facets", "site"), ("facet_stats", "battery"), ("limit", "1")]];
 
-/// Measures with a steady load of this many messages per second.
+/// Measures with half of the load that such a fleet can bring.
 ///
 /// # Errors
 /// When a search fails.
-pub(crate) async fn measure(pace: &Pace, per_s: f64, results: &mut Results) -> Result<()> {
+pub(crate) async fn measure(pace: &Pace, results: &mut Results) -> Result<()> {
     let (service, _) = table::filled(pace.searched_devices).await?;
     machine::wait_for_quiet()?;
     let api = service.api();
     let load = Load::start(&service.mqtt, pace.searched_devices, None)?;
+    load.rate(FLOOD);
+    load.throughput(pace.warm_up)?;
+    let most = load.throughput(pace.flood)?;
+    results.add("durable_msgs_per_s_100k", most, "of so many devices, each in its turn");
+    stage::drain(&load)?;
+    let position = stage::report(&api, &packets::device(0), 0).await?;
+    stage::indexed(&service, position, CAUGHT_UP_MAX).await?;
+    let per_s = most / 2.0;
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a positive rate")]
     load.rate(per_s as u64);
     tokio::time::sleep(pace.warm_up).await;
