@@ -46,8 +46,8 @@ pub struct Config {
     pub connects: Rate,
     /// The same for one address, of IPv6 for one /64.
     pub connects_per_address: Rate,
-    /// How fast sockets are accepted, and connections that have ended are taken apart; the rest wait. Three
-    /// times as fast while nobody publishes: what is left of the machine is for those who stay.
+    /// How fast sockets are accepted; connections that have ended are taken apart half as fast, or when another
+    /// takes their place; the rest wait. Three times as fast while nobody publishes: what is left of the machine is for those who stay.
     pub turnover: Rate,
     /// Longest CONNECT, in bytes: nobody has shown a password yet.
     pub connect_bytes_max: usize,

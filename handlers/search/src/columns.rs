@@ -49,11 +49,7 @@ impl Columns {
     /// The ids of the devices of a segment; none when it has no documents.
     pub(crate) fn ids(&self, reader: &SegmentReader) -> tantivy::Result<Option<Ids>> {
         let columns = self.named(reader, ID_COLUMN)?;
-        let column = columns.iter().find_map(|column| match column {
-            DynamicColumn::Str(ids) => Some(ids.clone()),
-            _ => None,
-        });
-        let Some(column) = column else { return Ok(None) };
+        let Some(column) = texts(&columns).cloned() else { return Ok(None) };
         let open = self.0.read();
         let read = open.get(&reader.segment_id()).map(|opened| Arc::clone(&opened.ids));
         Ok(Some(Ids { column, read: read.unwrap_or_default() }))
@@ -111,6 +107,14 @@ impl Texts {
         let start = nth.checked_sub(1).map_or(Some(0), |before| self.ends.get(before).copied())?;
         self.all.get(start..*self.ends.get(nth)?)
     }
+}
+
+/// The strings among these.
+pub(crate) fn texts(columns: &[DynamicColumn]) -> Option<&StrColumn> {
+    columns.iter().find_map(|column| match column {
+        DynamicColumn::Str(texts) => Some(texts),
+        _ => None,
+    })
 }
 
 /// The numbers among these, as doubles.

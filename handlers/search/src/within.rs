@@ -11,7 +11,7 @@ use tantivy::columnar::{Column, DynamicColumn, StrColumn};
 use tantivy::query::Query;
 use tantivy::{BitSet, DocId, SegmentReader};
 
-use crate::columns::{Columns, numbers};
+use crate::columns::{Columns, numbers, texts};
 use crate::filter::{Filter, Matching};
 use crate::property;
 use crate::schema::{SEEN_COLUMN, VALUES_COLUMN};
@@ -129,11 +129,7 @@ fn texts_within(
     range: &Range,
     now: Timestamp,
 ) -> io::Result<Option<(StrColumn, BitSet)>> {
-    let mut texts = columns.iter().filter_map(|column| match column {
-        DynamicColumn::Str(texts) => Some(texts),
-        _ => None,
-    });
-    let Some(texts) = texts.next() else { return Ok(None) };
+    let Some(texts) = texts(columns) else { return Ok(None) };
     let within = ords_within(texts, range, now)?;
     Ok((within.len() > 0).then(|| (texts.clone(), within)))
 }

@@ -35,8 +35,8 @@ pub struct Mqtt {
     pub connects_per_address_per_s_max: u32,
     /// Sockets of one address at once, after a pause.
     pub connects_per_address_burst: u32,
-    /// Sockets accepted, and ended connections taken apart, a second each; more wait, so that those who stay don't. Three times
-    /// as many while nobody publishes. 0 for as fast as possible; where nothing is said, 1,000 for each processor.
+    /// Sockets accepted a second; half as many ended connections are taken apart, but for those whose device is back. More
+    /// wait, so that those who stay don't. Three times as many while nobody publishes. 0 for as fast as possible; where nothing is said, 1,000 for each processor.
     pub turnover_per_s: u32,
     /// Longest CONNECT, in bytes.
     pub connect_bytes_max: usize,

@@ -243,7 +243,6 @@ pub(super) async fn wait(http: &Http, text: &str) -> Result<(), Problem> {
     })
 }
 
-/// What a person should look at, by what the devices of the tenant have. Where the index can't say, nothing is odd.
 /// The twins of these devices, without those that don't exist any more. What isn't kept in memory is read.
 async fn twins(http: &Http, tenant: &TenantId, ids: &[DeviceId]) -> Result<Vec<Arc<Twin>>, StoreError> {
     let mut twins = http.flow.kept(tenant, ids);
@@ -258,6 +257,7 @@ async fn twins(http: &Http, tenant: &TenantId, ids: &[DeviceId]) -> Result<Vec<A
     Ok(twins.into_iter().flatten().collect())
 }
 
+/// What a person should look at, by what the devices of the tenant have. Where the index can't say, nothing is odd.
 fn hints(index: &Index, tenant: &TenantId, query: &Search) -> Vec<Hint> {
     let exists = |field: &Field| index.has_field(tenant, field).unwrap_or(true);
     let all = || index.properties(tenant).unwrap_or_default();

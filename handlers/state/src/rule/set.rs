@@ -44,16 +44,16 @@ impl RuleSet {
         receivers: &[Receiver],
         people: Vec<CompiledPerson>,
     ) -> Self {
+        let (alarms, forwards): (Vec<_>, Vec<_>) = rules.into_iter().partition(|rule| rule.rule.form.alarm);
         let (mut rules, disabled): (Vec<_>, Vec<_>) =
-            rules.into_iter().partition(|rule| rule.rule.form.enabled);
-        let forwards: Vec<_> = rules.extract_if(.., |rule| !rule.rule.form.alarm).collect();
+            alarms.into_iter().partition(|rule| rule.rule.form.enabled);
         let enabled = rules.len();
         let named = |rule: CompiledRule| {
             let named = |one: &&Receiver| one.enabled && rule.rule.form.receivers.contains(&one.id);
             let ids = receivers.iter().filter(named).map(|one| one.id).collect();
             (rule, ids)
         };
-        let forwards = forwards.into_iter().map(named).collect();
+        let forwards = forwards.into_iter().filter(|rule| rule.rule.form.enabled).map(named).collect();
         let (mut queries, mut owners, mut on_change) = (Vec::new(), Vec::new(), Vec::new());
         for (place, rule) in rules.iter().enumerate() {
             let all = rule.levels.iter().map(|(_, query)| query).chain([&rule.query]);
