@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use statecast_state::{Change, DeviceKey, Position};
 use statecast_store::{DeadLetter, Fenced, Outcome, Owner};
 use tokio::sync::{Mutex, Semaphore, mpsc, oneshot};
+use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use tracing::error;
 
@@ -79,6 +80,8 @@ impl Committer {
             last,
             held: None,
             in_flight: in_flight.clone(),
+            taken: Instant::now(),
+            rows_before: 0,
             horizon: horizon.clone(),
         };
         let intake = Arc::new(Mutex::new(intake));

@@ -157,7 +157,7 @@ impl<'a> Course<'a> {
     /// Gathers what comes until the index has rested, or somebody waits, or it is enough.
     async fn gather_until_due(&mut self, batch: &mut Batch) {
         let follower = self.follower;
-        let soonest = Instant::now() + follower.search.settings().commit_interval_min;
+        let soonest = Instant::now() + follower.search.settings().commit_interval_awaited;
         let mut waiting = follower.search.waiting();
         while self.connected && batch.len() < BATCH_DEVICES_MAX && Instant::now() < self.due {
             let due = self.due;

@@ -4,15 +4,13 @@ use std::time::Duration;
 
 use crate::Settings;
 
-/// Commits may take up half of the time. A commit takes as long as what piled up during the last one and its rest
-/// asks for: with room on the processor that settles at some ten milliseconds; without, each takes longer than the one
-/// before, up to the longest rest, and what piles up is written once for each device.
-const REST_PER_COMMIT: u32 = 1;
-
-/// The rest after a commit that took this long.
+/// The rest after a commit that took this long: as long as the commit, so that commits take up half of the time at most.
+/// A commit takes as long as what piled up during the last one and its rest asks for: with room on the processor the
+/// shortest rest is enough; without, each takes longer than the one before, up to the longest rest, and what piles up
+/// is written once for each device.
 pub(crate) fn rest(commit: Duration, settings: &Settings) -> Duration {
     let min = settings.commit_interval_min;
-    commit.saturating_mul(REST_PER_COMMIT).clamp(min, settings.commit_interval_max.max(min))
+    commit.clamp(min, settings.commit_interval_max.max(min))
 }
 
 /// The pause after some work that may take up `percent` of the time.
@@ -34,8 +32,8 @@ mod tests {
     fn commits_stretch_under_load() {
         let settings = Settings::default();
         let ms = Duration::from_millis;
-        assert_eq!(rest(ms(1), &settings), ms(20));
-        assert_eq!(rest(ms(50), &settings), ms(50));
+        assert_eq!(rest(ms(1), &settings), ms(60));
+        assert_eq!(rest(ms(80), &settings), ms(80));
         assert_eq!(rest(ms(5_000), &settings), ms(1_000));
     }
 

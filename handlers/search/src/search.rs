@@ -22,7 +22,9 @@ const REQUESTS_MAX: usize = 16;
 pub struct Settings {
     /// Memory for documents that aren't committed yet, in bytes; at least 15 MB.
     pub writer_heap_bytes: usize,
-    /// Shortest time between two commits.
+    /// Shortest time between two commits while somebody waits for one.
+    pub commit_interval_awaited: Duration,
+    /// Shortest time between two commits otherwise: each takes some milliseconds, whatever it brings.
     pub commit_interval_min: Duration,
     /// Longest time between two commits while there are changes.
     pub commit_interval_max: Duration,
@@ -35,7 +37,8 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             writer_heap_bytes: 50_000_000,
-            commit_interval_min: Duration::from_millis(20),
+            commit_interval_awaited: Duration::from_millis(20),
+            commit_interval_min: Duration::from_millis(60),
             commit_interval_max: Duration::from_secs(1),
             schema_version: SCHEMA_VERSION,
         }

@@ -69,6 +69,9 @@ impl Store {
                 "CREATE TABLE {name} (LIKE history INCLUDING ALL) WITH (
                     autovacuum_vacuum_insert_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.2)"
             ),
+            format!(
+                "ALTER TABLE {name} ALTER COLUMN patch SET STATISTICS 0, ALTER COLUMN inverse SET STATISTICS 0"
+            ),
             "LOCK TABLE history_default IN ACCESS EXCLUSIVE MODE".to_owned(),
             format!(
                 "WITH moved AS (DELETE FROM history_default

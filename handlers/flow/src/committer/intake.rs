@@ -15,10 +15,15 @@ use super::{Verdict, weight};
 const BATCH_ROWS_MAX: usize = 1_000;
 /// Estimated bytes of a batch at most.
 const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
-/// While another batch is in flight, a lane gathers until it has this many rows ...
+/// While another batch is in flight, or the one before had [`BUSY_ROWS`], a lane gathers until it has this many rows ...
 const GATHER_ROWS: usize = 200;
-/// ... or this time has passed.
-const GATHER_TIME: Duration = Duration::from_millis(3);
+/// ... or this time has passed since the batch before was taken: a batch costs PostgreSQL about as much as 20 rows of it,
+/// and each row more is cheaper than one in a batch of its own ...
+const GATHER_TIME: Duration = Duration::from_millis(8);
+/// ... or nothing has come for so long: then those who would send more may all be waiting.
+const GATHER_GAP: Duration = Duration::from_millis(1);
+/// From so many rows on, more are on their way.
+const BUSY_ROWS: usize = 16;
 /// Rows of a batch that nobody waits for, at most: a few milliseconds.
 const QUIET_ROWS_MAX: usize = 250;
 /// Rows that nobody waits for beside others in a batch, at most.
@@ -61,6 +66,9 @@ pub(super) struct Intake {
     pub(super) held: Option<Unit>,
     /// Batches under way that somebody waits for.
     pub(super) in_flight: Arc<AtomicUsize>,
+    /// When the last batch that somebody waits for was taken, and how many rows it had.
+    pub(super) taken: Instant,
+    pub(super) rows_before: usize,
     pub(super) horizon: Arc<AtomicU64>,
 }
 
@@ -85,12 +93,12 @@ impl Intake {
             self.add_quiet(&mut units, QUIET_ROWS_MAX.saturating_sub(rows));
             return self.number(units, quiet_turn, owner).await.map(Some);
         }
-        let until = Instant::now() + GATHER_TIME;
+        let until = self.taken + GATHER_TIME;
         while rows < BATCH_ROWS_MAX && bytes < BATCH_BYTES_MAX {
             let unit = match self.receiver.try_recv() {
                 Ok(unit) => unit,
-                Err(_) if rows >= GATHER_ROWS || self.in_flight.load(Ordering::Relaxed) == 0 => break,
-                Err(_) => match timeout_at(until, self.receiver.recv()).await {
+                Err(_) if rows >= GATHER_ROWS || !self.is_busy() => break,
+                Err(_) => match timeout_at(until.min(Instant::now() + GATHER_GAP), self.receiver.recv()).await {
                     Ok(Some(unit)) => unit,
                     Ok(None) | Err(_) => break,
                 },
@@ -104,8 +112,14 @@ impl Intake {
             units.push(unit);
         }
         self.add_quiet(&mut units, QUIET_ROWS_BESIDE);
+        (self.taken, self.rows_before) = (Instant::now(), rows);
         self.in_flight.fetch_add(1, Ordering::Relaxed);
         self.number(units, None, owner).await.map(Some)
+    }
+
+    /// Whether more is to be expected than what waits.
+    fn is_busy(&self) -> bool {
+        self.rows_before >= BUSY_ROWS || self.in_flight.load(Ordering::Relaxed) > 0
     }
 
     /// Waits for the first unit of a batch; with the right to it when nobody waits for that batch.
