@@ -12,7 +12,7 @@
 //! - `shelf`: the directory in which a generation takes the place of another
 //! - [`status`], [`search`]: `Search`, the handle: positions, and waiting for one
 //! - [`follow`]: changes to commits, at the `pace` that the machine bears; its `course`, and `rebuild`, from nothing
-//! - `columns`, `filter`, `translate`, `within`: a query of ours to one of tantivy
+//! - `columns`, `filter`, `union`, `translate`, `within`: a query of ours to one of tantivy
 //! - `postings`, `relevance`, `order`, `cursor`: what matches, in order, page by page
 //! - `values`, [`statistics`], [`histogram`], `figures`, [`facets`]: what the values of all that matches come to
 //! - [`find`]: one question, one pass, one answer
@@ -39,6 +39,7 @@ mod course;
 mod rebuild;
 mod columns;
 mod filter;
+mod union;
 mod translate;
 mod within;
 mod postings;

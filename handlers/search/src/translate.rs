@@ -15,7 +15,11 @@ use crate::facts::Scope;
 use crate::filter::Filter;
 use crate::generation::View;
 use crate::schema::Fields;
+use crate::union::Union;
 use crate::{property, within};
+
+/// Most conditions that are asked one after the other whether any holds.
+const UNION_MAX: usize = 8;
 
 /// The devices of a tenant that match at the moment `now`.
 pub(crate) fn query(view: &View, tenant: &TenantId, expr: &Expr, now: Timestamp) -> Box<dyn Query> {
@@ -24,7 +28,8 @@ pub(crate) fn query(view: &View, tenant: &TenantId, expr: &Expr, now: Timestamp)
         Translator { fields: &view.fields, columns: &view.columns, scope: Scope::of(tenant), now };
     match expr {
         Expr::All => own,
-        expr => Box::new(BooleanQuery::intersection(vec![own, translator.translate(expr)])),
+        Expr::And(members) => translator.all(own, members),
+        expr => translator.all(own, std::slice::from_ref(expr)),
     }
 }
 
@@ -38,15 +43,11 @@ struct Translator<'a> {
 
 impl Translator<'_> {
     fn translate(&self, expr: &Expr) -> Box<dyn Query> {
-        let all = |members: &[Expr]| members.iter().map(|member| self.translate(member)).collect();
         match expr {
             Expr::All => Box::new(AllQuery),
-            Expr::And(members) => Box::new(BooleanQuery::intersection(all(members))),
-            Expr::Or(members) => Box::new(BooleanQuery::union(all(members))),
-            Expr::Not(inner) => Box::new(BooleanQuery::new(vec![
-                (Occur::Must, Box::new(AllQuery)),
-                (Occur::MustNot, self.translate(inner)),
-            ])),
+            Expr::And(members) => self.all(Box::new(AllQuery), members),
+            Expr::Or(members) => any(members.iter().map(|member| self.translate(member)).collect()),
+            Expr::Not(_) => self.all(Box::new(AllQuery), std::slice::from_ref(expr)),
             Expr::Word(token) => term(self.word(token)),
             Expr::Prefix(start) => {
                 let start = self.scope.words(start).into_bytes();
@@ -82,6 +83,15 @@ impl Translator<'_> {
         }
     }
 
+    /// What fulfils the first condition and all others. What must not be is looked at last, and only in what is left.
+    fn all(&self, first: Box<dyn Query>, others: &[Expr]) -> Box<dyn Query> {
+        let others = others.iter().map(|expr| match expr {
+            Expr::Not(inner) => (Occur::MustNot, self.translate(inner)),
+            expr => (Occur::Must, self.translate(expr)),
+        });
+        Box::new(BooleanQuery::new([(Occur::Must, first)].into_iter().chain(others).collect()))
+    }
+
     /// A property with any of the values that a literal may mean.
     fn equals(&self, field: &Field, value: &Literal) -> Box<dyn Query> {
         let name = &property::name(field);
@@ -91,7 +101,7 @@ impl Translator<'_> {
         let during = value.during().filter(|_| *field != Field::Id);
         let during = during.map(|day| within::property(self.columns, field, &day, self.now));
         let meanings = [string, number, boolean].into_iter().flatten().map(|term| self.fact(&term));
-        Box::new(BooleanQuery::union(meanings.chain(during).collect()))
+        any(meanings.chain(during).collect())
     }
 
     fn fact(&self, bytes: &[u8]) -> Box<dyn Query> {
@@ -101,6 +111,11 @@ impl Translator<'_> {
     fn word(&self, token: &str) -> Term {
         Term::from_field_text(self.fields.words, &self.scope.words(token))
     }
+}
+
+/// What fulfils any of these.
+fn any(members: Vec<Box<dyn Query>>) -> Box<dyn Query> {
+    if members.len() > UNION_MAX { Box::new(BooleanQuery::union(members)) } else { Box::new(Union::of(members)) }
 }
 
 fn term(term: Term) -> Box<dyn Query> {

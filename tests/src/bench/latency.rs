@@ -15,8 +15,10 @@ use crate::{Pace, machine, stage};
 const PROBES: usize = 2;
 /// How often a probe searches for what it reported.
 const SEARCH_EVERY: Duration = Duration::from_millis(5);
-/// Between two reports of a probe.
-const PROBE_PAUSE: Duration = Duration::from_millis(50);
+/// Between two reports of a probe, at most: each time another part of it, so that no probe keeps step with the commits.
+const PROBE_PAUSE_MAX: Duration = Duration::from_millis(150);
+/// The golden ratio: its multiples are spread evenly.
+const SPREAD: f64 = 0.618_033_988_75;
 /// A change that can't be found after this is an error.
 const FOUND_MAX: Duration = Duration::from_secs(30);
 /// Small writes that are timed.
@@ -78,11 +80,11 @@ pub(crate) async fn probe(api: &Api, time: Duration) -> Result<Vec<f64>> {
 async fn follow(api: &Api, probe: usize, until: Instant) -> Result<Vec<f64>> {
     let device = format!("probe-{probe}");
     let mut times = Vec::new();
-    for serial in 1.. {
+    for serial in 1_u32.. {
         if Instant::now() > until {
             break;
         }
-        stage::report(api, &device, serial).await?;
+        stage::report(api, &device, serial.into()).await?;
         let committed = Instant::now();
         // What the query matches is decided by the index; the twin in the answer is read from the table.
         let query = format!("id:{device} serial:{serial}");
@@ -93,7 +95,7 @@ async fn follow(api: &Api, probe: usize, until: Instant) -> Result<Vec<f64>> {
             tokio::time::sleep(SEARCH_EVERY).await;
         }
         times.push(committed.elapsed().as_secs_f64() * 1_000.0);
-        tokio::time::sleep(PROBE_PAUSE).await;
+        tokio::time::sleep(PROBE_PAUSE_MAX.mul_f64((f64::from(serial) * SPREAD).fract())).await;
     }
     Ok(times)
 }
