@@ -26,6 +26,15 @@ pub struct Known {
     pub left: Vec<Alarm>,
     /// The idempotency keys of its last messages.
     pub recent: Recent,
+    /// About how many bytes it takes, counted when it is put back.
+    bytes: u64,
+}
+
+impl Known {
+    /// What the database says of a device.
+    pub fn new(twin: Option<Arc<Twin>>, left: Vec<Alarm>, recent: Recent) -> Self {
+        Self { twin, left, recent, bytes: 0 }
+    }
 }
 
 /// The idempotency keys of the last messages of a device, oldest first.
@@ -73,7 +82,10 @@ impl Twins {
     }
 
     /// Puts it back, as the last thing that an activation does.
-    pub fn put(&self, key: &DeviceKey, known: Known) {
+    pub fn put(&self, key: &DeviceKey, mut known: Known) {
+        let left = size_of_val(known.left.as_slice());
+        let ids = known.recent.0.len() * size_of::<(MessageId, Timestamp)>();
+        known.bytes = (256 + left + ids + known.twin.as_ref().map_or(0, |twin| footprint(twin))) as u64;
         self.0.insert(key.clone(), known);
     }
 
@@ -88,9 +100,7 @@ struct ByBytes;
 
 impl Weighter<DeviceKey, Known> for ByBytes {
     fn weight(&self, _: &DeviceKey, known: &Known) -> u64 {
-        let left = size_of_val(known.left.as_slice());
-        let ids = known.recent.0.len() * size_of::<(MessageId, Timestamp)>();
-        (256 + left + ids + known.twin.as_ref().map_or(0, |twin| footprint(twin))) as u64
+        known.bytes
     }
 }
 

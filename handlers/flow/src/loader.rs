@@ -58,7 +58,7 @@ async fn run(store: Store, mut wanted: mpsc::Receiver<Wanted>) {
         };
         for ((_, answer), loaded) in waiting.drain(..).zip(loaded) {
             let twin = loaded.twin.map(Into::into);
-            let known = Known { twin, left: loaded.left, recent: Recent::new(loaded.recent) };
+            let known = Known::new(twin, loaded.left, Recent::new(loaded.recent));
             // Whoever asked may be gone: the process is stopping.
             drop(answer.send(known));
         }

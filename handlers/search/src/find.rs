@@ -9,6 +9,7 @@ use std::io;
 use statecast_state::query::sort::SORT_KEYS_MAX;
 use statecast_state::query::{By, Field, Histogram, Query, SortKey};
 use statecast_state::{DeviceId, Position, TenantId, Timestamp};
+use tantivy::DocId;
 use tantivy::query::EnableScoring;
 
 use crate::facets::{FACET_STATISTICS_MAX, FACETS_MAX, FacetCounts, Facets};
@@ -124,7 +125,7 @@ impl Search {
             weight.for_each_no_score(reader, &mut |docs| {
                 for doc in docs.iter().copied().filter(|doc| is_alive(reader, *doc)) {
                     total += 1;
-                    first.offer(order.place(doc));
+                    first.offer(&order, doc);
                     segment_facets.count(doc, &mut room);
                     segment_figures.count(doc, &mut room);
                 }
@@ -234,7 +235,7 @@ fn merge(mut segments: Vec<Sorted>, sort: &[SortKey], limit: usize) -> io::Resul
     Ok(page)
 }
 
-/// The first few of those behind a place, and how many there are.
+/// The first few of those behind a place, and how many there are. Most are behind the last of these by their first value.
 struct First {
     limit: usize,
     behind: Option<Local>,
@@ -248,7 +249,13 @@ impl First {
         Self { limit, behind, offered: 0, places: BinaryHeap::with_capacity(limit + 1) }
     }
 
-    fn offer(&mut self, place: Local) {
+    fn offer(&mut self, order: &SegmentOrder, doc: DocId) {
+        let last = self.places.peek().filter(|_| self.places.len() >= self.limit);
+        if self.behind.is_none() && last.is_some_and(|(values, _)| order.first(doc) > values[0]) {
+            self.offered += 1;
+            return;
+        }
+        let place = order.place(doc);
         if self.behind.is_some_and(|behind| place <= behind) {
             return;
         }

@@ -144,7 +144,8 @@ impl Generation {
         for task in std::fs::read_dir("/proc/self/task")?.flatten() {
             let name = std::fs::read_to_string(task.path().join("comm")).unwrap_or_default();
             if name.starts_with("merge_thread") {
-                let tid = task.file_name().to_string_lossy().parse().ok().and_then(rustix::process::Pid::from_raw);
+                let tid =
+                    task.file_name().to_string_lossy().parse().ok().and_then(rustix::process::Pid::from_raw);
                 let done = rustix::process::setpriority_process(tid, 5);
                 tracing::info!(?tid, ?done, "merges");
             }

@@ -211,6 +211,11 @@ impl SegmentOrder {
         Ok(Self { keys, ids: columns.ids(reader)? })
     }
 
+    /// What comes first in the place of a document.
+    pub(crate) fn first(&self, doc: DocId) -> (u8, u64) {
+        self.keys.first().map_or((0, 0), |(decider, descending)| turn(decider.first(doc), *descending))
+    }
+
     /// The place of a document.
     pub(crate) fn place(&self, doc: DocId) -> Local {
         let mut local = Local::default();

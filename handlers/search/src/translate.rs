@@ -115,7 +115,11 @@ impl Translator<'_> {
 
 /// What fulfils any of these.
 fn any(members: Vec<Box<dyn Query>>) -> Box<dyn Query> {
-    if members.len() > UNION_MAX { Box::new(BooleanQuery::union(members)) } else { Box::new(Union::of(members)) }
+    if members.len() > UNION_MAX {
+        Box::new(BooleanQuery::union(members))
+    } else {
+        Box::new(Union::of(members))
+    }
 }
 
 fn term(term: Term) -> Box<dyn Query> {

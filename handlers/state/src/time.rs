@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Datelike, Timelike, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
@@ -91,9 +91,49 @@ impl From<DateTime<Utc>> for Timestamp {
     }
 }
 
+/// A time as text, written by hand: an answer may hold thousands of them.
+struct Text {
+    bytes: [u8; 27],
+    length: usize,
+}
+
+impl Text {
+    /// RFC 3339 in UTC, with no digits of a second more than it takes: none, three or six.
+    fn of(time: Timestamp) -> Self {
+        let time = time.to_datetime();
+        let mut bytes = *b"0000-00-00T00:00:00.000000Z";
+        let mut put = |at: std::ops::Range<usize>, mut number: u32| {
+            for digit in bytes[at].iter_mut().rev() {
+                *digit = b'0' + (number % 10) as u8;
+                number /= 10;
+            }
+        };
+        let micros = time.nanosecond() / 1_000;
+        put(0..4, time.year().unsigned_abs());
+        put(5..7, time.month());
+        put(8..10, time.day());
+        put(11..13, time.hour());
+        put(14..16, time.minute());
+        put(17..19, time.second());
+        put(20..26, micros);
+        let end = match micros {
+            0 => 19,
+            micros if micros % 1_000 == 0 => 23,
+            _ => 26,
+        };
+        bytes[end] = b'Z';
+        Self { bytes, length: end + 1 }
+    }
+
+    fn as_str(&self) -> &str {
+        // Digits and signs are always valid.
+        str::from_utf8(&self.bytes[..self.length]).unwrap_or_default()
+    }
+}
+
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.to_datetime().to_rfc3339_opts(SecondsFormat::AutoSi, true))
+        f.write_str(Text::of(*self).as_str())
     }
 }
 
@@ -105,7 +145,7 @@ impl fmt::Debug for Timestamp {
 
 impl Serialize for Timestamp {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        serializer.serialize_str(Text::of(*self).as_str())
     }
 }
 
@@ -119,7 +159,22 @@ impl<'de> Deserialize<'de> for Timestamp {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use chrono::SecondsFormat;
+    use proptest::prelude::*;
     use serde_json::json;
+
+    proptest! {
+        #[test]
+        fn it_is_written_as_chrono_does(micros in any::<i64>(), unit in 0..3_u32) {
+            let unit = 1_000_i64.pow(unit);
+            for micros in [micros, micros / 1_000_000 % 100_000_000_000 / unit * unit] {
+                let time = Timestamp::from_micros(micros);
+                let expected = time.to_datetime().to_rfc3339_opts(SecondsFormat::AutoSi, true);
+                prop_assert_eq!(time.to_string(), expected.clone());
+                prop_assert_eq!(json!(time), json!(expected));
+            }
+        }
+    }
 
     #[test]
     fn magnitude_tells_the_unit() {

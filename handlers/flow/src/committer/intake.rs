@@ -98,10 +98,12 @@ impl Intake {
             let unit = match self.receiver.try_recv() {
                 Ok(unit) => unit,
                 Err(_) if rows >= GATHER_ROWS || !self.is_busy() => break,
-                Err(_) => match timeout_at(until.min(Instant::now() + GATHER_GAP), self.receiver.recv()).await {
-                    Ok(Some(unit)) => unit,
-                    Ok(None) | Err(_) => break,
-                },
+                Err(_) => {
+                    match timeout_at(until.min(Instant::now() + GATHER_GAP), self.receiver.recv()).await {
+                        Ok(Some(unit)) => unit,
+                        Ok(None) | Err(_) => break,
+                    }
+                }
             };
             rows += unit.rows();
             bytes += unit.bytes();

@@ -16,13 +16,16 @@ const FIGURES_MAX: usize = 4;
 pub struct Gates {
     exports: Arc<Semaphore>,
     figures: Arc<Semaphore>,
+    searches: Arc<Semaphore>,
 }
 
 impl Default for Gates {
     fn default() -> Self {
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
             exports: Arc::new(Semaphore::new(EXPORTS_MAX)),
             figures: Arc::new(Semaphore::new(FIGURES_MAX)),
+            searches: Arc::new(Semaphore::new(processors)),
         }
     }
 }
@@ -38,5 +41,10 @@ impl Gates {
     /// Waits until statistics may be computed, which takes milliseconds.
     pub(super) async fn figures(&self) -> Result<OwnedSemaphorePermit, Problem> {
         self.figures.clone().acquire_owned().await.map_err(|_| Problem::stopping())
+    }
+
+    /// Waits until any other search may begin: as many at a time as there are processors, as more would only take turns.
+    pub(super) async fn search(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        self.searches.clone().acquire_owned().await.map_err(|_| Problem::stopping())
     }
 }

@@ -165,7 +165,7 @@ async fn search(
     let limit = asked.limit.unwrap_or(20).clamp(1, PAGE_MAX);
     wait(&http, &asked.after).await?;
     let plain = stats.is_empty() && histograms.is_empty() && facet_stats.is_empty();
-    let permit = if plain { None } else { Some(http.gates.figures().await?) };
+    let permit = if plain { http.gates.search().await? } else { http.gates.figures().await? };
     let sentence = query.sentence();
     let (index, tenant) = (http.search.clone(), caller.tenant.clone());
     let now = SystemTime::now().into();
