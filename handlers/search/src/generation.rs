@@ -141,15 +141,6 @@ impl Generation {
         merges.set_min_layer_size(SMALL_SEGMENT_DOCUMENTS);
         merges.set_del_docs_ratio_before_merge(DELETED_RATIO_MAX);
         writer.set_merge_policy(Box::new(merges));
-        for task in std::fs::read_dir("/proc/self/task")?.flatten() {
-            let name = std::fs::read_to_string(task.path().join("comm")).unwrap_or_default();
-            if name.starts_with("merge_thread") {
-                let tid =
-                    task.file_name().to_string_lossy().parse().ok().and_then(rustix::process::Pid::from_raw);
-                let done = rustix::process::setpriority_process(tid, 5);
-                tracing::info!(?tid, ?done, "merges");
-            }
-        }
         let reader = index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into()?;
         let (path, columns) = (path.to_owned(), Arc::default());
         Ok(Self { path, fields, directory, writer, reader, columns, payload })

@@ -87,12 +87,27 @@ impl Intake {
     /// Takes the next batch; none when nothing will come any more.
     pub(super) async fn next(&mut self, owner: &Owner) -> Result<Option<Work>, Fenced> {
         let Some((first, quiet_turn)) = self.first().await else { return Ok(None) };
+        let units = match &quiet_turn {
+            Some(_) => {
+                let room = QUIET_ROWS_MAX.saturating_sub(first.rows());
+                let mut units = vec![first];
+                self.add_quiet(&mut units, room);
+                units
+            }
+            None => {
+                let mut units = self.gather(first).await;
+                self.add_quiet(&mut units, QUIET_ROWS_BESIDE);
+                self.in_flight.fetch_add(1, Ordering::Relaxed);
+                units
+            }
+        };
+        self.number(units, quiet_turn, owner).await.map(Some)
+    }
+
+    /// What waits with the first unit, and what comes soon when more is on its way.
+    async fn gather(&mut self, first: Unit) -> Vec<Unit> {
         let (mut rows, mut bytes) = (first.rows(), first.bytes());
         let mut units = vec![first];
-        if quiet_turn.is_some() {
-            self.add_quiet(&mut units, QUIET_ROWS_MAX.saturating_sub(rows));
-            return self.number(units, quiet_turn, owner).await.map(Some);
-        }
         let until = self.taken + GATHER_TIME;
         while rows < BATCH_ROWS_MAX && bytes < BATCH_BYTES_MAX {
             let unit = match self.receiver.try_recv() {
@@ -113,10 +128,8 @@ impl Intake {
             }
             units.push(unit);
         }
-        self.add_quiet(&mut units, QUIET_ROWS_BESIDE);
         (self.taken, self.rows_before) = (Instant::now(), rows);
-        self.in_flight.fetch_add(1, Ordering::Relaxed);
-        self.number(units, None, owner).await.map(Some)
+        units
     }
 
     /// Whether more is to be expected than what waits.
@@ -219,19 +232,50 @@ mod tests {
         Unit { changes: vec![change], dead_letters: Vec::new(), verdict: oneshot::channel().0 }
     }
 
-    #[tokio::test]
-    async fn what_nobody_waits_for_comes_last_and_one_batch_at_a_time() {
-        let ((units, receiver), (quiet, quiet_receiver)) = (mpsc::channel(9), mpsc::channel(999));
-        let mut intake = Intake {
+    fn intake(receiver: mpsc::Receiver<Unit>, quiet: mpsc::Receiver<Unit>) -> Intake {
+        Intake {
             receiver,
-            quiet: quiet_receiver,
+            quiet,
             quiet_turn: Arc::new(Semaphore::new(1)),
             next_batch: 0,
             last: Position(0),
             held: None,
             in_flight: Arc::default(),
+            taken: Instant::now(),
+            rows_before: 0,
             horizon: Arc::default(),
-        };
+        }
+    }
+
+    #[tokio::test]
+    async fn a_batch_waits_for_more_only_when_more_is_on_its_way() {
+        let ((units, receiver), (_quiet, quiet_receiver)) = (mpsc::channel(9), mpsc::channel(9));
+        let mut intake = intake(receiver, quiet_receiver);
+        // It runs only while a batch waits.
+        let devices = tokio::spawn(async move {
+            for _ in 0..2 * GATHER_ROWS {
+                units.send(unit(Kind::State)).await.ok();
+            }
+        });
+        assert_eq!(intake.gather(unit(Kind::State)).await.len(), 1, "nothing else is under way");
+
+        intake.in_flight.fetch_add(1, Ordering::Relaxed);
+        intake.taken = Instant::now() + Duration::from_secs(60);
+        assert_eq!(intake.gather(unit(Kind::State)).await.len(), GATHER_ROWS, "another batch is in flight");
+
+        intake.in_flight.fetch_sub(1, Ordering::Relaxed);
+        intake.taken = Instant::now() + Duration::from_secs(60);
+        assert_eq!(intake.gather(unit(Kind::State)).await.len(), GATHER_ROWS, "the last one was large");
+        devices.await.expect("it only sends");
+
+        let left = intake.gather(unit(Kind::State)).await.len();
+        assert!((1..10).contains(&left), "what waited, and nobody who could send is waited for: {left}");
+    }
+
+    #[tokio::test]
+    async fn what_nobody_waits_for_comes_last_and_one_batch_at_a_time() {
+        let ((units, receiver), (quiet, quiet_receiver)) = (mpsc::channel(9), mpsc::channel(999));
+        let mut intake = intake(receiver, quiet_receiver);
         let presence = unit(Kind::Presence);
         assert!(presence.is_quiet() && !unit(Kind::State).is_quiet());
         for _ in 0..500 {

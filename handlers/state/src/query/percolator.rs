@@ -8,6 +8,7 @@
 //! The law: a query that isn't among [`Percolator::affected`] matches after the change exactly if it did before,
 //! at the same moment. What is among them may still be unaffected: whoever asks evaluates them.
 
+use std::cell::LazyCell;
 use std::collections::{BTreeSet, HashMap};
 
 use serde_json::Value;
@@ -78,9 +79,12 @@ impl Percolator {
     /// The numbers of the queries that a change may affect, in ascending order; none for a twin that didn't or
     /// doesn't exist.
     pub fn affected(&self, before: Option<&Twin>, after: Option<&Twin>) -> Vec<u32> {
-        let touched = Touched::between(before, after);
+        // Where no query can be affected it isn't looked at.
+        let touched = LazyCell::new(|| Touched::between(before, after));
         let mut found = BTreeSet::new();
-        self.anywhere.affected_by(&touched, &mut found);
+        if !self.anywhere.all.is_empty() {
+            self.anywhere.affected_by(&touched, &mut found);
+        }
         for (field, drawers) in &self.anchored {
             for twin in [before, after].into_iter().flatten() {
                 any_anchor(field, twin, &mut |anchor| {
