@@ -1,5 +1,6 @@
 //! The columns of segments, opened once each: to open one takes as long as to read hundreds of its values, and a segment
-//! doesn't change. And the ids of their devices, read once: to find one in its dictionary is to read hundreds.
+//! doesn't change. The ids of their devices, read once: to find one in its dictionary is to read hundreds. And what
+//! queries matched in them.
 
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -8,8 +9,9 @@ use std::sync::{Arc, OnceLock};
 use parking_lot::RwLock;
 use tantivy::columnar::{Column, DynamicColumn, NumericalType, StrColumn};
 use tantivy::index::SegmentId;
-use tantivy::{Searcher, SegmentReader};
+use tantivy::{DocId, Searcher, SegmentReader};
 
+use crate::repeated::Repeated;
 use crate::schema::ID_COLUMN;
 
 /// Most names of columns that are kept open for a segment.
@@ -27,6 +29,7 @@ struct Opened {
     /// The columns by name, one for each type of values.
     named: HashMap<String, Arc<[DynamicColumn]>>,
     ids: Arc<OnceLock<Texts>>,
+    repeated: Repeated,
 }
 
 impl Columns {
@@ -53,6 +56,16 @@ impl Columns {
         let open = self.0.read();
         let read = open.get(&reader.segment_id()).map(|opened| Arc::clone(&opened.ids));
         Ok(Some(Ids { column, read: read.unwrap_or_default() }))
+    }
+
+    /// What this query matched in a segment, also what was deleted since; see [`crate::repeated`].
+    pub(crate) fn matched(&self, reader: &SegmentReader, key: &str) -> Option<Arc<[DocId]>> {
+        self.0.read().get(&reader.segment_id())?.repeated.get(key)
+    }
+
+    /// Keeps what a query matched in a segment.
+    pub(crate) fn keep_matched(&self, reader: &SegmentReader, key: &Arc<str>, docs: &[DocId]) {
+        self.0.write().entry(reader.segment_id()).or_default().repeated.put(key, docs, reader.max_doc());
     }
 
     /// Closes those of segments that are gone.

@@ -11,12 +11,9 @@ use crate::facts::Scope;
 use crate::property;
 use crate::schema::{self, Fields};
 
-/// What most documents take at most, terms and columns together.
-const USUAL_BYTES: usize = 4_096;
-
 /// The document of a twin.
 pub(crate) fn document(fields: &Fields, key: &DeviceKey, twin: &Twin) -> TantivyDocument {
-    let mut document = TantivyDocument::with_capacity(USUAL_BYTES);
+    let mut document = TantivyDocument::default();
     document.add_bytes(fields.key, &schema::key_bytes(key));
     document.add_bytes(fields.tenant, key.tenant.as_str().as_bytes());
     document.add_text(fields.id, key.device.as_str());

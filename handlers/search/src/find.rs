@@ -5,13 +5,15 @@ use std::cell::OnceCell;
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 use std::io;
+use std::sync::Arc;
 
 use statecast_state::query::sort::SORT_KEYS_MAX;
 use statecast_state::query::{By, Field, Histogram, Query, SortKey};
 use statecast_state::{DeviceId, Position, TenantId, Timestamp};
-use tantivy::DocId;
-use tantivy::query::EnableScoring;
+use tantivy::query::{EnableScoring, Weight};
+use tantivy::{DocId, SegmentReader};
 
+use crate::columns::Columns;
 use crate::facets::{FACET_STATISTICS_MAX, FACETS_MAX, FacetCounts, Facets};
 use crate::facts::Scope;
 use crate::figures::Figures;
@@ -22,7 +24,7 @@ use crate::postings::is_alive;
 use crate::relevance::Relevance;
 use crate::statistics::{STATISTICS_MAX, Statistics};
 use crate::values::Room;
-use crate::{Search, SearchError, cursor, translate};
+use crate::{Search, SearchError, cursor, repeated, translate};
 
 /// Most devices in one answer.
 pub const LIMIT_MAX: usize = 4_000;
@@ -111,6 +113,7 @@ impl Search {
         let weight = translate::query(&view, tenant, query.expr(), question.now)
             .weight(EnableScoring::disabled_from_searcher(&view.searcher))?;
 
+        let key = repeated::key(tenant, query);
         let limit = question.limit.min(LIMIT_MAX);
         let mut room = Room::default();
         let mut facets = Facets::new(question.facets, question.facet_stats);
@@ -122,13 +125,11 @@ impl Search {
                 First::new(limit, behind.as_ref().map(|global| order.locate(global)).transpose()?);
             let mut segment_facets = facets.segment(&view.columns, reader)?;
             let mut segment_figures = figures.segment(&view.columns, reader)?;
-            weight.for_each_no_score(reader, &mut |docs| {
-                for doc in docs.iter().copied().filter(|doc| is_alive(reader, *doc)) {
-                    total += 1;
-                    first.offer(&order, doc);
-                    segment_facets.count(doc, &mut room);
-                    segment_figures.count(doc, &mut room);
-                }
+            each_match(&view.columns, reader, &*weight, key.as_ref(), |doc| {
+                total += 1;
+                first.offer(&order, doc);
+                segment_facets.count(doc, &mut room);
+                segment_figures.count(doc, &mut room);
             })?;
             room.check()?;
             rest += first.offered;
@@ -148,6 +149,31 @@ impl Search {
         let facets = facets.finish();
         Ok(Found { total, ids, next_cursor, facets, stats, histograms, position: view.position })
     }
+}
+
+/// Calls `f` with each document of a segment that matches, in their order: those that are known to match from before, or
+/// those that are found now, which are kept if the query has a key.
+fn each_match(
+    columns: &Columns,
+    reader: &SegmentReader,
+    weight: &dyn Weight,
+    key: Option<&Arc<str>>,
+    mut f: impl FnMut(DocId),
+) -> tantivy::Result<()> {
+    let mut alive =
+        |docs: &[DocId]| docs.iter().copied().filter(|doc| is_alive(reader, *doc)).for_each(&mut f);
+    let Some(key) = key else { return weight.for_each_no_score(reader, &mut alive) };
+    if let Some(docs) = columns.matched(reader, key) {
+        alive(&docs);
+        return Ok(());
+    }
+    let mut matched = Vec::new();
+    weight.for_each_no_score(reader, &mut |docs| {
+        matched.extend_from_slice(docs);
+        alive(docs);
+    })?;
+    columns.keep_matched(reader, key, &matched);
+    Ok(())
 }
 
 /// What judges relevance, where it is part of the order.

@@ -20,7 +20,7 @@ use crate::columns::Columns;
 use crate::directory::Deferred;
 use crate::replaced::Replaced;
 use crate::schema::{self, Fields};
-use crate::{SearchError, Settings, entry};
+use crate::{SearchError, Settings, entry, priority};
 
 /// Segments of about the same size that are merged into one.
 const MERGED_SEGMENTS_MIN: usize = 8;
@@ -141,6 +141,7 @@ impl Generation {
         merges.set_min_layer_size(SMALL_SEGMENT_DOCUMENTS);
         merges.set_del_docs_ratio_before_merge(DELETED_RATIO_MAX);
         writer.set_merge_policy(Box::new(merges));
+        priority::lower_merges();
         let reader = index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into()?;
         let (path, columns) = (path.to_owned(), Arc::default());
         Ok(Self { path, fields, directory, writer, reader, columns, payload })

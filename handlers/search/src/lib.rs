@@ -7,13 +7,13 @@
 //! - `property`, `facts`, `entry`: a twin as it is written: names, terms, columns
 //! - `schema`: the fields of the index
 //! - `late_file`, `directory`: its files: small ones in memory, and saved to the disk every few seconds
-//! - `replaced`, `generation`: one index on disk: opened and checked, written, committed
+//! - `replaced`, `priority`, `generation`: one index on disk: opened and checked, written, committed
 //! - `filling`: one that is filled for the first time
 //! - `shelf`: the directory in which a generation takes the place of another
 //! - [`status`], [`search`]: `Search`, the handle: positions, and waiting for one
 //! - [`follow`]: changes to commits, at the `pace` that the machine bears; its `course`, and `rebuild`, from nothing
 //! - `columns`, `filter`, `union`, `translate`, `within`: a query of ours to one of tantivy
-//! - `postings`, `relevance`, `order`, `cursor`: what matches, in order, page by page
+//! - `postings`, `repeated`, `relevance`, `order`, `cursor`: what matches, in order, page by page
 //! - `values`, [`statistics`], [`histogram`], `figures`, [`facets`]: what the values of all that matches come to
 //! - [`find`]: one question, one pass, one answer
 //! - [`terms`], [`spelling`]: what there is to be asked for, and what was perhaps meant
@@ -28,6 +28,7 @@ mod schema;
 mod late_file;
 mod directory;
 mod replaced;
+mod priority;
 mod generation;
 mod filling;
 mod shelf;
@@ -43,6 +44,7 @@ mod union;
 mod translate;
 mod within;
 mod postings;
+mod repeated;
 mod relevance;
 mod order;
 mod cursor;
