@@ -17,7 +17,7 @@ const BATCH_ROWS_MAX: usize = 1_000;
 const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// While another batch is in flight, or the one before had [`BUSY_ROWS`], a lane gathers until it has this many rows ...
 const GATHER_ROWS: usize = 200;
-/// ... or this time has passed since the batch before was taken: a batch costs PostgreSQL about as much as 20 rows of it,
+/// ... or this time has passed since the batch before was taken: a batch costs PostgreSQL about as much as 25 rows of it,
 /// and each row more is cheaper than one in a batch of its own ...
 const GATHER_TIME: Duration = Duration::from_millis(8);
 /// ... or nothing has come for so long: then those who would send more may all be waiting.
