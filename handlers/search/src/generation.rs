@@ -12,25 +12,16 @@ use std::time::Instant;
 use metrics::{gauge, histogram};
 use serde::{Deserialize, Serialize};
 use statecast_state::{DeviceKey, Position, Twin};
-use tantivy::indexer::{IndexWriterOptions, LogMergePolicy};
+use tantivy::indexer::IndexWriterOptions;
 use tantivy::{Index, IndexReader, IndexWriter, ReloadPolicy, Searcher};
 use thiserror::Error;
 
 use crate::columns::Columns;
 use crate::directory::Deferred;
+use crate::merges::Merges;
 use crate::replaced::Replaced;
 use crate::schema::{self, Fields};
 use crate::{SearchError, Settings, entry, priority};
-
-/// Segments of about the same size that are merged into one.
-const MERGED_SEGMENTS_MIN: usize = 8;
-/// Those of about the same size: none is this many times smaller than the largest, as a power of two. Eight times, so
-/// that what was merged isn't merged again until there are eight of it.
-const SAME_SIZE_LOG2: f64 = 3.0;
-/// Whatever is smaller than this counts as this large, in documents: about what a commit brings.
-const SMALL_SEGMENT_DOCUMENTS: u32 = 500;
-/// A segment of which more than this part is deleted is merged whatever its size.
-const DELETED_RATIO_MAX: f32 = 0.5;
 
 /// Where tantivy keeps the list of the files that it wrote.
 const WRITTEN_FILES: &str = ".managed.json";
@@ -135,12 +126,7 @@ impl Generation {
             .memory_budget_per_thread(settings.writer_heap_bytes)
             .build();
         let writer = index.writer_with_options(options)?;
-        let mut merges = LogMergePolicy::default();
-        merges.set_min_num_segments(MERGED_SEGMENTS_MIN);
-        merges.set_level_log_size(SAME_SIZE_LOG2);
-        merges.set_min_layer_size(SMALL_SEGMENT_DOCUMENTS);
-        merges.set_del_docs_ratio_before_merge(DELETED_RATIO_MAX);
-        writer.set_merge_policy(Box::new(merges));
+        writer.set_merge_policy(Box::new(Merges));
         priority::lower_merges();
         let reader = index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into()?;
         let (path, columns) = (path.to_owned(), Arc::default());

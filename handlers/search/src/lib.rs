@@ -7,7 +7,7 @@
 //! - `property`, `facts`, `entry`: a twin as it is written: names, terms, columns
 //! - `schema`: the fields of the index
 //! - `late_file`, `directory`: its files: small ones in memory, and saved to the disk every few seconds
-//! - `replaced`, `priority`, `generation`: one index on disk: opened and checked, written, committed
+//! - `replaced`, `priority`, `merges`, `generation`: one index on disk: opened and checked, written, committed
 //! - `filling`: one that is filled for the first time
 //! - `shelf`: the directory in which a generation takes the place of another
 //! - [`status`], [`search`]: `Search`, the handle: positions, and waiting for one
@@ -29,6 +29,7 @@ mod late_file;
 mod directory;
 mod replaced;
 mod priority;
+mod merges;
 mod generation;
 mod filling;
 mod shelf;
