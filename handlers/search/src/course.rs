@@ -1,27 +1,29 @@
 //! The course of following: one generation that is written, and at times one that is built beside it.
 //!
-//! Waits for changes, gathers what comes until the rest after the last commit is over, writes each device
-//! once, commits, and shows the result. When there was nothing for a while the first change is committed at
-//! once. Every few seconds, and when nothing comes any more, the disk is brought to the last commit.
+//! Waits for changes, writes what comes until the rest after the last commit is over, commits, and shows the result.
+//! When there was nothing for a while the first change is committed at once. Every few seconds, and when nothing comes
+//! any more, the disk is brought to the last commit.
 //!
 //! Another generation is built when there is none, when the one there is was written by another version of the
 //! program, when the feed doesn't reach back to it, when its files are gone, or when somebody asks. It takes
 //! the place of the old one, which answers and follows until then, as far as it can.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use statecast_state::Position;
+use statecast_state::{DeviceKey, Position, Twin};
 use tokio::sync::mpsc::Receiver;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{info, warn};
 
-use crate::follow::{BATCH_DEVICES_MAX, Batch, Feed, Follower, blocking, gather};
+use crate::follow::{COMMIT_CHANGES_MAX, Feed, Follower, blocking};
 use crate::generation::Generation;
 use crate::pace;
 use crate::rebuild::Build;
 use crate::search::Request;
+use crate::source::Changes;
 
 /// After this long without changes the segments that were merged since the last commit are taken up, and all is
 /// saved.
@@ -34,7 +36,7 @@ pub(crate) struct Course<'a> {
     follower: &'a Follower,
     /// What is written; none until the first one is built.
     current: Option<Generation>,
-    /// Changes up to here are in it, or in what is gathered for it.
+    /// Changes up to here are written.
     at: Position,
     /// Whether the feed reaches back to `at`.
     connected: bool,
@@ -83,7 +85,7 @@ impl<'a> Course<'a> {
             if self.build.is_none() && self.wanted.is_some_and(|from| Instant::now() >= from) {
                 self.build = Some(Build::start(follower));
             }
-            let (mut batch, mut answer) = (Batch::new(), None);
+            let mut answer = None;
             tokio::select! {
                 biased;
                 () = follower.stop.cancelled() => break,
@@ -96,7 +98,7 @@ impl<'a> Course<'a> {
                     Request::Repair(keys, done) => {
                         let twins = follower.ask("load twins", || follower.source.twins(keys.clone())).await;
                         let Some(twins) = twins else { break };
-                        batch.extend(keys.into_iter().zip(twins));
+                        self.write(keys.into_iter().zip(twins).collect()).await?;
                         answer = Some(done);
                     }
                 },
@@ -108,7 +110,7 @@ impl<'a> Course<'a> {
                     continue;
                 }
                 feed = follower.changes(self.at), if self.current.is_some() && self.connected => match feed {
-                    Feed::Changes(changes) => self.at = gather(&mut batch, changes),
+                    Feed::Changes(changes) => self.take_in(changes).await?,
                     Feed::Gone => {
                         self.connected = false;
                         self.want("the feed no longer reaches back to it");
@@ -120,8 +122,8 @@ impl<'a> Course<'a> {
                     continue;
                 }
             }
-            self.gather_until_due(&mut batch).await;
-            self.commit(batch).await?;
+            self.write_until_due().await?;
+            self.commit().await?;
             if let (Some(answer), Some(_)) = (answer, &self.current) {
                 // Who asked may have gone.
                 let _ = answer.send(());
@@ -154,37 +156,56 @@ impl<'a> Course<'a> {
         self.wanted.get_or_insert_with(Instant::now);
     }
 
-    /// Gathers what comes until the index has rested, or somebody waits, or it is enough.
-    async fn gather_until_due(&mut self, batch: &mut Batch) {
+    /// Writes what comes until the index has rested, or somebody waits, or it is enough.
+    async fn write_until_due(&mut self) -> anyhow::Result<()> {
         let follower = self.follower;
         let soonest = Instant::now() + follower.search.settings().commit_interval_awaited;
         let mut waiting = follower.search.waiting();
-        while self.connected && batch.len() < BATCH_DEVICES_MAX && Instant::now() < self.due {
+        let mut written = 0;
+        while self.connected && written < COMMIT_CHANGES_MAX && Instant::now() < self.due {
             let due = self.due;
-            tokio::select! {
+            let feed = tokio::select! {
                 biased;
                 () = follower.stop.cancelled() => break,
                 () = sleep_until(due) => break,
-                Ok(_) = waiting.wait_for(|count| *count > 0), if due > soonest => self.due = soonest,
-                feed = follower.changes(self.at) => match feed {
-                    Feed::Changes(changes) => self.at = gather(batch, changes),
-                    // The next round asks again, and then deals with it.
-                    Feed::Gone => break,
-                },
+                Ok(_) = waiting.wait_for(|count| *count > 0), if due > soonest => {
+                    self.due = soonest;
+                    continue;
+                }
+                feed = follower.changes(self.at) => feed,
+            };
+            match feed {
+                Feed::Changes(changes) => {
+                    written += changes.items.len();
+                    self.take_in(changes).await?;
+                }
+                // The next round asks again, and then deals with it.
+                Feed::Gone => break,
             }
         }
+        Ok(())
     }
 
-    async fn commit(&mut self, batch: Batch) -> anyhow::Result<()> {
+    async fn take_in(&mut self, changes: Changes) -> anyhow::Result<()> {
+        self.at = changes.upto;
+        self.write(changes.items).await
+    }
+
+    async fn write(&mut self, changes: Vec<(DeviceKey, Option<Arc<Twin>>)>) -> anyhow::Result<()> {
+        if !changes.is_empty()
+            && let Some(mut current) = self.current.take()
+        {
+            let written = blocking(move || current.write(changes).map(|()| current)).await?;
+            self.current = Some(written);
+        }
+        Ok(())
+    }
+
+    async fn commit(&mut self) -> anyhow::Result<()> {
         let Some(mut current) = self.current.take() else { return Ok(()) };
-        if !batch.is_empty() {
+        if current.is_written() {
             let (started, at) = (Instant::now(), self.at);
-            current = blocking(move || {
-                current.write(&batch)?;
-                current.commit(at)?;
-                Ok(current)
-            })
-            .await?;
+            current = blocking(move || current.commit(at).map(|()| current)).await?;
             self.due = Instant::now() + pace::rest(started.elapsed(), self.follower.search.settings());
             self.settled = false;
         }

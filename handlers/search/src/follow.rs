@@ -4,13 +4,12 @@
 //! again, which checks it, and built anew if need be. What searches saw last answers meanwhile. When the source
 //! fails it is asked again. So the task ends only when it is stopped; what it gathered by then is committed.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use futures::future::BoxFuture;
-use statecast_state::{DeviceKey, Position, Twin};
+use statecast_state::Position;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -22,14 +21,10 @@ use crate::search::{Hands, Search};
 use crate::shelf::Shelf;
 use crate::source::{Changes, FeedGone, Source};
 
-/// Devices that are gathered for one commit. Their twins are shared with the feed, which bounds their bytes: what it
-/// no longer keeps has waited for longer than a rest.
-pub(crate) const BATCH_DEVICES_MAX: usize = 10_000;
+/// Changes that are written for one commit, about.
+pub(crate) const COMMIT_CHANGES_MAX: usize = 10_000;
 /// A follower that ran for this long had no lasting trouble.
 const STEADY: Duration = Duration::from_secs(60);
-
-/// What changed, each device once.
-pub(crate) type Batch = HashMap<DeviceKey, Option<Arc<Twin>>>;
 
 /// Follows `source` until `stop`; returns when the index is closed.
 ///
@@ -118,12 +113,6 @@ impl Follower {
         info!(position = ?generation.as_ref().map(Generation::position), "the index is open again");
         Ok(generation)
     }
-}
-
-/// Adds changes to a batch; returns how far it reaches now.
-pub(crate) fn gather(batch: &mut Batch, changes: Changes) -> Position {
-    batch.extend(changes.items);
-    changes.upto
 }
 
 /// Logs a failed call of the source, and waits before the next.

@@ -4,6 +4,7 @@
 //! after a restart only when each of its files has the checksum that it was written with. Whatever goes wrong
 //! with one, the answer is the same: it is dropped, and the next is built from the source.
 
+use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -79,6 +80,10 @@ pub(crate) struct Generation {
     reader: IndexReader,
     columns: Arc<Columns>,
     payload: Payload,
+    /// What was written since the last commit.
+    written: Option<Replaced>,
+    /// The last state of devices that were written twice since then.
+    again: HashMap<DeviceKey, Option<Arc<Twin>>>,
 }
 
 impl Generation {
@@ -129,8 +134,17 @@ impl Generation {
         writer.set_merge_policy(Box::new(Merges));
         priority::lower_merges();
         let reader = index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into()?;
-        let (path, columns) = (path.to_owned(), Arc::default());
-        Ok(Self { path, fields, directory, writer, reader, columns, payload })
+        Ok(Self {
+            path: path.to_owned(),
+            fields,
+            directory,
+            writer,
+            reader,
+            columns: Arc::default(),
+            payload,
+            written: None,
+            again: HashMap::new(),
+        })
     }
 
     /// Where it is on disk.
@@ -153,28 +167,42 @@ impl Generation {
         self.payload.schema
     }
 
-    /// Puts each twin in the place of what there is of its device; none removes it. Each device at most once
-    /// in a call. Not seen until the next commit.
-    pub(crate) fn write<'a, I>(&mut self, items: I) -> Result<(), Unfit>
+    /// Puts each twin in the place of what there is of its device; none removes it. Not seen until the next commit.
+    pub(crate) fn write<I>(&mut self, changes: I) -> Result<(), Unfit>
     where
-        I: IntoIterator<Item = (&'a DeviceKey, &'a Option<Arc<Twin>>)>,
-        I::IntoIter: Clone,
+        I: IntoIterator<Item = (DeviceKey, Option<Arc<Twin>>)>,
     {
-        let items = items.into_iter();
-        // All before the first document: so the segment that is written now needs no look.
-        let replaced = Replaced::new(self.fields.key, items.clone().map(|(key, _)| key));
-        self.writer.delete_query(Box::new(replaced))?;
-        for (key, twin) in items {
-            if let Some(twin) = twin {
-                self.writer.add_document(entry::document(&self.fields, key, twin))?;
+        for (key, twin) in changes {
+            let written = match &self.written {
+                Some(written) => written,
+                None => {
+                    let replaced = Replaced::new(self.fields.key);
+                    self.writer.delete_query(Box::new(replaced.clone()))?;
+                    self.written.insert(replaced)
+                }
+            };
+            if !written.add(&key) {
+                self.again.insert(key, twin);
+            } else if let Some(twin) = twin {
+                self.writer.add_document(entry::document(&self.fields, &key, &twin))?;
             }
         }
         Ok(())
     }
 
+    /// Whether something was written since the last commit.
+    pub(crate) fn is_written(&self) -> bool {
+        self.written.is_some()
+    }
+
     /// Makes what was written searchable, and `position` what the index starts from when it is opened again.
     pub(crate) fn commit(&mut self, position: Position) -> Result<(), Unfit> {
         let started = Instant::now();
+        self.written = None;
+        // Behind what they replace.
+        let again = std::mem::take(&mut self.again);
+        self.write(again)?;
+        self.written = None;
         let mut commit = self.writer.prepare_commit()?;
         self.payload.position = position;
         commit.set_payload(&self.payload.write()?);

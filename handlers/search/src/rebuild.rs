@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use tokio_util::sync::DropGuard;
 use tracing::info;
 
-use crate::follow::{BATCH_DEVICES_MAX, Batch, Feed, Follower, blocking, gather};
+use crate::follow::{COMMIT_CHANGES_MAX, Feed, Follower, blocking};
 use crate::generation::Generation;
 use crate::status::Progress;
 
@@ -79,18 +79,21 @@ impl Follower {
     /// Brings a new generation to about where the one that answers is.
     async fn catch_up(&self, mut built: Generation) -> anyhow::Result<Option<Generation>> {
         loop {
-            let (begun, mut at, mut batch) = (Instant::now(), built.position(), Batch::new());
-            while at < self.search.position() && batch.len() < BATCH_DEVICES_MAX {
+            let (begun, mut at, mut changed) = (Instant::now(), built.position(), Vec::new());
+            while at < self.search.position() && changed.len() < COMMIT_CHANGES_MAX {
                 let feed = self.stop.run_until_cancelled(self.changes(at)).await;
                 match feed {
                     None => return Ok(None),
-                    Some(Feed::Changes(changes)) => at = gather(&mut batch, changes),
+                    Some(Feed::Changes(changes)) => {
+                        changed.extend(changes.items);
+                        at = changes.upto;
+                    }
                     Some(Feed::Gone) => bail!("the feed was cut off while the index was built"),
                 }
             }
             if at > built.position() {
                 built = blocking(move || {
-                    built.write(&batch)?;
+                    built.write(changed)?;
                     built.commit(at)?;
                     Ok(built)
                 })

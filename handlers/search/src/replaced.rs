@@ -1,11 +1,15 @@
-//! The documents that a batch replaces: one condition for all of them.
+//! The documents that a commit replaces: one condition for all of them.
 //!
 //! Told of each device by itself, tantivy makes a query of each and runs each on every segment. One query for a
-//! whole batch costs a look into the dictionary for each device and segment, and nothing else.
+//! whole commit costs a look into the dictionary for each device and segment, and nothing else. It is given before the
+//! first document, so that it isn't about those of this commit, and looked at when all of them are there: devices are
+//! added until then.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
+use parking_lot::RwLock;
 use statecast_state::DeviceKey;
 use tantivy::query::{BitSetDocSet, ConstScorer, EnableScoring, Explanation, Query, Scorer, Weight};
 use tantivy::schema::{Field, IndexRecordOption};
@@ -13,26 +17,29 @@ use tantivy::{BitSet, DocId, Score, SegmentReader, TantivyError};
 
 use crate::schema;
 
-/// The documents of these devices.
+/// The documents of these devices. All clones are one.
 #[derive(Clone)]
 pub(crate) struct Replaced {
     field: Field,
     /// In the order of the dictionary: neighbours share what is read.
-    terms: Arc<[Vec<u8>]>,
+    terms: Arc<RwLock<BTreeSet<Vec<u8>>>>,
 }
 
 impl Replaced {
-    /// `field` is the one that holds the keys.
-    pub(crate) fn new<'a>(field: Field, keys: impl Iterator<Item = &'a DeviceKey>) -> Self {
-        let mut terms: Vec<_> = keys.map(schema::key_bytes).collect();
-        terms.sort_unstable();
-        Self { field, terms: terms.into() }
+    /// None yet; `field` is the one that holds the keys.
+    pub(crate) fn new(field: Field) -> Self {
+        Self { field, terms: Arc::default() }
+    }
+
+    /// Adds a device; false when it is among them already.
+    pub(crate) fn add(&self, key: &DeviceKey) -> bool {
+        self.terms.write().insert(schema::key_bytes(key))
     }
 
     fn each(&self, reader: &SegmentReader, found: &mut dyn FnMut(&[DocId])) -> tantivy::Result<()> {
         let inverted = reader.inverted_index(self.field)?;
         let dictionary = inverted.terms();
-        for term in &*self.terms {
+        for term in &*self.terms.read() {
             let Some(info) = dictionary.get(term)? else { continue };
             let mut postings = inverted.read_block_postings_from_terminfo(&info, IndexRecordOption::Basic)?;
             while !postings.docs().is_empty() {
@@ -46,7 +53,7 @@ impl Replaced {
 
 impl fmt::Debug for Replaced {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Replaced({})", self.terms.len())
+        write!(f, "Replaced({})", self.terms.read().len())
     }
 }
 

@@ -183,11 +183,11 @@ fn index(dir: &std::path::Path, twins: &[Arc<Twin>]) -> Search {
         let other = DeviceKey::new(stranger.clone(), twin.device.clone());
         let before = Some(twins[(nth + 1) % twins.len()].clone());
         let twin = Some(twin.clone());
-        generation.write([(&own, &before), (&other, &before)]).unwrap();
+        generation.write([(own.clone(), before.clone()), (other, before)]).unwrap();
         if nth % 7 == 0 {
             generation.commit(Position(1)).unwrap();
         }
-        generation.write([(&own, &twin)]).unwrap();
+        generation.write([(own, twin)]).unwrap();
     }
     generation.commit(Position(1)).unwrap();
     search.show(generation.view(Position(1)));

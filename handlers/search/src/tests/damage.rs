@@ -121,7 +121,7 @@ async fn what_was_written_and_not_committed_comes_again() {
     {
         let search = crate::Search::open(dir.path(), crate::Settings::default()).unwrap();
         let mut generation = search.take_hands().unwrap().generation.unwrap();
-        generation.write([(&super::fleet::key("d00001"), &None)]).unwrap();
+        generation.write([(super::fleet::key("d00001"), None)]).unwrap();
     }
     fleet.report("d00002", &json!({"n": 1_000}));
     let index = Running::start(dir.path(), &fleet).await;

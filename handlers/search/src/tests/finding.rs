@@ -22,7 +22,7 @@ pub(super) fn index_of(dir: &std::path::Path, states: &[Value]) -> Search {
     for (nth, state) in states.iter().enumerate() {
         let key = key(&format!("d{nth}"));
         let twin = Twin { reported: document(state), ..Twin::new(key.device.clone()) };
-        generation.write([(&key, &Some(twin.into()))]).unwrap();
+        generation.write([(key, Some(twin.into()))]).unwrap();
         generation.commit(Position(1)).unwrap();
     }
     search.show(generation.view(Position(1)));

@@ -64,7 +64,7 @@ fn what_was_replaced_is_not_known() {
     let mut generation = empty(&search);
     for state in [json!({"old": "gone"}), json!({"new": "there"})] {
         let twin = Twin { reported: document(&state), ..Twin::new(key("d").device) };
-        generation.write([(&key("d"), &Some(twin.into()))]).unwrap();
+        generation.write([(key("d"), Some(twin.into()))]).unwrap();
         generation.commit(Position(1)).unwrap();
     }
     search.show(generation.view(Position(1)));
@@ -112,7 +112,7 @@ fn a_tenant_is_told_nothing_of_another() {
         let key = DeviceKey::new(tenant.clone(), key("d").device);
         let state = json!({ format!("secret-of-{tenant}"): format!("word-of-{tenant}"), "shared": 1 });
         let twin = Twin { reported: document(&state), ..Twin::new(key.device.clone()) };
-        generation.write([(&key, &Some(twin.into()))]).unwrap();
+        generation.write([(key, Some(twin.into()))]).unwrap();
     }
     generation.commit(Position(1)).unwrap();
     search.show(generation.view(Position(1)));

@@ -44,7 +44,7 @@ proptest! {
             for (nth, state) in updates {
                 let key = key(&format!("d{nth}"));
                 let twin = |state| Twin { reported: document(state), ..Twin::new(key.device.clone()) }.into();
-                generation.write([(&key, &state.as_ref().map(twin))]).unwrap();
+                generation.write([(key.clone(), state.as_ref().map(twin))]).unwrap();
             }
             generation.commit(Position(1)).unwrap();
             search.show(generation.view(Position(1)));

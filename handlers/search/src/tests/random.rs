@@ -50,7 +50,7 @@ fn index(dir: &std::path::Path, history: &History) -> Search {
         let own = DeviceKey::new(TenantId::default(), device.clone());
         let other = DeviceKey::new(stranger.clone(), device.clone());
         let twin = twin.clone().map(|twin| Arc::new(Twin { device, ..twin }));
-        generation.write([(&own, &twin), (&other, &twin)]).unwrap();
+        generation.write([(own, twin.clone()), (other, twin)]).unwrap();
         if *commits {
             generation.commit(Position(1)).unwrap();
         }
