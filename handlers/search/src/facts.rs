@@ -101,7 +101,7 @@ impl Scope {
     }
 }
 
-/// The tenant, and the text that [`Scope::words`] put behind it.
+/// What [`Scope::words`] put before a text, and the text.
 pub(crate) fn unscoped(text: &str) -> (&str, &str) {
-    text.split_once('\0').unwrap_or(("", text))
+    text.split_at(text.find('\0').map_or(0, |end| end + 1))
 }

@@ -12,12 +12,14 @@ use tantivy::store::Compressor;
 use tantivy::{Index, IndexSettings, IndexWriter};
 
 use crate::directory::Deferred;
+use crate::entry;
 use crate::generation::{Generation, Payload, Unfit};
 use crate::schema::{self, Fields};
-use crate::{Settings, entry};
 
 /// More threads make more and smaller segments, and each takes its memory.
 const THREADS_MAX: usize = 4;
+/// Memory for what each writes: a segment is what fits in.
+const HEAP_BYTES: usize = 50_000_000;
 
 /// An index that isn't complete. Calls block.
 pub(crate) struct Filling {
@@ -26,12 +28,12 @@ pub(crate) struct Filling {
     directory: Deferred,
     index: Index,
     writer: IndexWriter,
-    settings: Settings,
+    schema_version: u32,
 }
 
 impl Filling {
     /// An empty one in `path`, a directory that doesn't exist.
-    pub(crate) fn create(path: &Path, settings: &Settings) -> Result<Self, Unfit> {
+    pub(crate) fn create(path: &Path, schema_version: u32) -> Result<Self, Unfit> {
         fs::create_dir_all(path)?;
         let (schema, fields) = schema::build();
         let directory = Deferred::open(path).map_err(tantivy::TantivyError::from)?;
@@ -46,11 +48,11 @@ impl Filling {
         let threads = thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX);
         let options = IndexWriterOptions::builder()
             .num_worker_threads(threads)
-            .memory_budget_per_thread(settings.writer_heap_bytes)
+            .memory_budget_per_thread(HEAP_BYTES)
             .build();
         let writer = index.writer_with_options(options)?;
         writer.set_merge_policy(Box::new(NoMergePolicy));
-        Ok(Self { path: path.to_owned(), fields, directory, index, writer, settings: settings.clone() })
+        Ok(Self { path: path.to_owned(), fields, directory, index, writer, schema_version })
     }
 
     /// Adds devices that it doesn't have. Several may do so at a time.
@@ -63,14 +65,14 @@ impl Filling {
 
     /// It has everything, as of `position`.
     pub(crate) fn finish(self, position: Position) -> Result<Generation, Unfit> {
-        let Self { path, fields, directory, index, mut writer, settings } = self;
-        let payload = Payload { schema: settings.schema_version, position };
+        let Self { path, fields, directory, index, mut writer, schema_version } = self;
+        let payload = Payload { schema: schema_version, position };
         let mut commit = writer.prepare_commit()?;
         commit.set_payload(&payload.write()?);
         commit.commit()?;
         // Makes room for the writer that follows the feed.
         writer.wait_merging_threads()?;
         directory.save()?;
-        Generation::start(&path, &index, fields, directory, payload, &settings)
+        Generation::start(&path, &index, fields, directory, payload)
     }
 }

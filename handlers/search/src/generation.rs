@@ -22,7 +22,11 @@ use crate::directory::Deferred;
 use crate::merges::Merges;
 use crate::replaced::Replaced;
 use crate::schema::{self, Fields};
-use crate::{SearchError, Settings, entry, priority};
+use crate::{SearchError, entry, priority};
+
+/// Memory for what is written between two commits; more of it becomes a segment at once. It is as little as tantivy takes:
+/// its table of terms is the larger the more there is, and each commit clears it.
+const HEAP_BYTES: usize = 15_000_000;
 
 /// Where tantivy keeps the list of the files that it wrote.
 const WRITTEN_FILES: &str = ".managed.json";
@@ -88,7 +92,7 @@ pub(crate) struct Generation {
 
 impl Generation {
     /// Opens one that is complete after checking each of its files.
-    pub(crate) fn open(path: &Path, settings: &Settings) -> Result<Self, Unfit> {
+    pub(crate) fn open(path: &Path) -> Result<Self, Unfit> {
         let directory = Deferred::open(path).map_err(tantivy::TantivyError::from)?;
         let index = Index::open(directory.clone())?;
         let (schema, fields) = schema::build();
@@ -112,7 +116,7 @@ impl Generation {
         if written.is_empty() {
             return Err(Unfit::Damaged(path.join(WRITTEN_FILES)));
         }
-        Self::start(path, &index, fields, directory, payload, settings)
+        Self::start(path, &index, fields, directory, payload)
     }
 
     /// Begins to write an index that has a commit with this payload.
@@ -122,13 +126,12 @@ impl Generation {
         fields: Fields,
         directory: Deferred,
         payload: Payload,
-        settings: &Settings,
     ) -> Result<Self, Unfit> {
         schema::register_tokenizer(index);
         let options = IndexWriterOptions::builder()
             .num_worker_threads(1)
             .num_merge_threads(1)
-            .memory_budget_per_thread(settings.writer_heap_bytes)
+            .memory_budget_per_thread(HEAP_BYTES)
             .build();
         let writer = index.writer_with_options(options)?;
         writer.set_merge_policy(Box::new(Merges));

@@ -84,24 +84,30 @@ impl Tokenizer for Words {
     type TokenStream<'a> = WordStream;
 
     fn token_stream<'a>(&'a mut self, text: &'a str) -> WordStream {
-        let (tenant, text) = facts::unscoped(text);
-        let words = text::tokens(text).into_iter().enumerate();
-        WordStream { scope: format!("{tenant}\0"), words, token: Token::default() }
+        let (scope, text) = facts::unscoped(text);
+        // The first word has place 0.
+        let token = Token { text: scope.to_owned(), ..Token::default() };
+        WordStream { scope: scope.len(), text: text::fold(text), behind: 0, token }
     }
 }
 
 /// The words of one text.
 struct WordStream {
-    /// What each word begins with: whose it is.
-    scope: String,
-    words: std::iter::Enumerate<std::vec::IntoIter<String>>,
+    /// How much each word begins with: whose it is.
+    scope: usize,
+    text: String,
+    /// The place in the text behind the last word.
+    behind: usize,
     token: Token,
 }
 
 impl TokenStream for WordStream {
     fn advance(&mut self) -> bool {
-        let Some((position, text)) = self.words.next() else { return false };
-        self.token = Token { position, text: self.scope.clone() + &text, ..Token::default() };
+        let Some((word, behind)) = text::next_token(&self.text, self.behind) else { return false };
+        self.behind = behind;
+        self.token.position = self.token.position.wrapping_add(1);
+        self.token.text.truncate(self.scope);
+        self.token.text.push_str(word);
         true
     }
 

@@ -20,8 +20,6 @@ const REQUESTS_MAX: usize = 16;
 /// What an operator may set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// Memory for documents that aren't committed yet, in bytes; at least 15 MB.
-    pub writer_heap_bytes: usize,
     /// Shortest time between two commits while somebody waits for one.
     pub commit_interval_awaited: Duration,
     /// Shortest time between two commits otherwise: each takes some milliseconds, whatever it brings.
@@ -36,7 +34,6 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            writer_heap_bytes: 50_000_000,
             commit_interval_awaited: Duration::from_millis(20),
             commit_interval_min: Duration::from_millis(60),
             commit_interval_max: Duration::from_secs(1),

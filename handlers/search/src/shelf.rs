@@ -47,7 +47,7 @@ impl Shelf {
         for (schema, number) in list(&self.root)?.into_iter().rev() {
             let path = self.path(schema, number);
             if taken.is_none() {
-                match Generation::open(&path, &self.settings) {
+                match Generation::open(&path) {
                     Ok(generation) => {
                         taken = Some(generation);
                         continue;
@@ -66,7 +66,7 @@ impl Shelf {
         let number = self.highest.fetch_add(1, Ordering::Relaxed) + 1;
         let path = self.path(self.settings.schema_version, number);
         info!(index = %path.display(), "a new index");
-        Filling::create(&path, &self.settings)
+        Filling::create(&path, self.settings.schema_version)
     }
 
     /// Removes a generation that is no longer written. Searches that still read it are not disturbed.

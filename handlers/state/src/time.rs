@@ -92,14 +92,15 @@ impl From<DateTime<Utc>> for Timestamp {
 }
 
 /// A time as text, written by hand: an answer may hold thousands of them.
-struct Text {
+#[derive(Clone, Copy)]
+pub(crate) struct Text {
     bytes: [u8; 27],
     length: usize,
 }
 
 impl Text {
     /// RFC 3339 in UTC, with no digits of a second more than it takes: none, three or six.
-    fn of(time: Timestamp) -> Self {
+    pub(crate) fn of(time: Timestamp) -> Self {
         let time = time.to_datetime();
         let mut bytes = *b"0000-00-00T00:00:00.000000Z";
         let mut put = |at: std::ops::Range<usize>, mut number: u32| {
@@ -143,9 +144,15 @@ impl fmt::Debug for Timestamp {
     }
 }
 
+impl Serialize for Text {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
 impl Serialize for Timestamp {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(Text::of(*self).as_str())
+        Text::of(*self).serialize(serializer)
     }
 }
 

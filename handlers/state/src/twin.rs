@@ -1,5 +1,6 @@
 //! The twin of a device: what it last reported, what it should be, and what people noted about it.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use serde::ser::SerializeMap;
@@ -8,6 +9,7 @@ use serde_json::Value;
 
 use crate::alarm::Alarm;
 use crate::request::Requested;
+use crate::time::Text;
 use crate::{DeviceId, Document, Timestamp};
 
 /// What Statecast knows of a device. Serialises to the twin of the public contract.
@@ -108,25 +110,41 @@ pub struct Stamps(pub Document);
 
 impl Serialize for Stamps {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        Shown(&self.0).serialize(serializer)
+        Shown { stamps: &self.0, last: &Cell::default() }.serialize(serializer)
     }
 }
 
 /// The stamps of what exists, as times; objects in which nothing is left are left out too.
-struct Shown<'a>(&'a Document);
+struct Shown<'a> {
+    stamps: &'a Document,
+    /// The time that was written last: most of a twin are the same.
+    last: &'a Cell<Option<(Timestamp, Text)>>,
+}
 
 impl Serialize for Shown<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
-        for (name, stamp) in self.0.iter().filter(|(_, stamp)| is_shown(stamp)) {
+        for (name, stamp) in self.stamps.iter().filter(|(_, stamp)| is_shown(stamp)) {
             match stamp {
-                Value::Object(inner) => map.serialize_entry(name, &Shown(inner))?,
-                other => {
-                    map.serialize_entry(name, &other.as_i64().map(Timestamp::from_micros))?;
-                }
+                Value::Object(inner) => map.serialize_entry(name, &Shown { stamps: inner, ..*self })?,
+                other => map.serialize_entry(name, &other.as_i64().map(|micros| self.text(micros)))?,
             }
         }
         map.end()
+    }
+}
+
+impl Shown<'_> {
+    fn text(&self, micros: i64) -> Text {
+        let time = Timestamp::from_micros(micros);
+        match self.last.get() {
+            Some((last, text)) if last == time => text,
+            _ => {
+                let text = Text::of(time);
+                self.last.set(Some((time, text)));
+                text
+            }
+        }
     }
 }
 

@@ -174,8 +174,7 @@ fn query() -> impl Strategy<Value = String> {
 
 /// An index of these twins, written in several commits, some of them twice.
 fn index(dir: &std::path::Path, twins: &[Arc<Twin>]) -> Search {
-    let search =
-        Search::open(dir, Settings { writer_heap_bytes: 15_000_000, ..Settings::default() }).unwrap();
+    let search = Search::open(dir, Settings::default()).unwrap();
     let mut generation = empty(&search);
     let stranger = TenantId::parse("stranger").unwrap();
     for (nth, twin) in twins.iter().enumerate() {

@@ -41,8 +41,7 @@ fn fleet(history: &History) -> BTreeMap<String, Arc<Twin>> {
 
 /// The index that followed it. A stranger, with a name that begins like the tenant's, has what the fleet has not.
 fn index(dir: &std::path::Path, history: &History) -> Search {
-    let search =
-        Search::open(dir, Settings { writer_heap_bytes: 15_000_000, ..Settings::default() }).unwrap();
+    let search = Search::open(dir, Settings::default()).unwrap();
     let mut generation = empty(&search);
     let stranger = TenantId::parse("default2").unwrap();
     for (number, twin, commits) in history {

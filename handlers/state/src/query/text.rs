@@ -14,6 +14,10 @@ pub const EDITS_MAX: u8 = 2;
 
 /// The text in lower case, character by character. Folding twice changes nothing.
 pub fn fold(text: &str) -> String {
+    // Nearly all are, and then it is a copy.
+    if text.is_ascii() {
+        return text.to_ascii_lowercase();
+    }
     text.chars().flat_map(char::to_lowercase).collect()
 }
 
@@ -24,10 +28,21 @@ pub fn tokens(text: &str) -> Vec<String> {
 
 /// The tokens of a text that is already folded.
 pub fn tokens_of(folded: &str) -> impl Iterator<Item = &str> {
-    folded
-        .split(|c: char| !c.is_alphanumeric())
-        .filter(|run| !run.is_empty())
-        .map(|run| &run[..run.floor_char_boundary(TOKEN_BYTES_MAX)])
+    let mut behind = 0;
+    std::iter::from_fn(move || {
+        let (token, end) = next_token(folded, behind)?;
+        behind = end;
+        Some(token)
+    })
+}
+
+/// The first token of a folded text behind a place, which isn't within one; and the place behind that token.
+pub fn next_token(folded: &str, behind: usize) -> Option<(&str, usize)> {
+    let rest = &folded[behind..];
+    let start = rest.find(char::is_alphanumeric)?;
+    let run = &rest[start..];
+    let run = &run[..run.find(|c: char| !c.is_alphanumeric()).unwrap_or(run.len())];
+    Some((&run[..run.floor_char_boundary(TOKEN_BYTES_MAX)], behind + start + run.len()))
 }
 
 /// What counts of a string for comparisons and for the order: its first [`START_BYTES_MAX`] bytes, folded, and
