@@ -37,14 +37,14 @@ impl Known {
     }
 }
 
-/// The idempotency keys of the last messages of a device, oldest first.
+/// The idempotency keys of the last messages of a device, oldest first. Cheap to clone for who only looks at the twin.
 #[derive(Clone, Default)]
-pub struct Recent(VecDeque<(MessageId, Timestamp)>);
+pub struct Recent(Arc<VecDeque<(MessageId, Timestamp)>>);
 
 impl Recent {
     /// From what the database remembers, oldest first.
     pub fn new(ids: Vec<(MessageId, Timestamp)>) -> Self {
-        Self(ids.into())
+        Self(Arc::new(ids.into()))
     }
 
     /// Whether a message with this key was applied.
@@ -54,13 +54,14 @@ impl Recent {
 
     /// Remembers a key, and forgets those that are both old and many.
     pub fn remember(&mut self, id: MessageId, now: Timestamp) {
-        self.0.push_back((id, now));
-        while let Some((_, oldest)) = self.0.front() {
-            let old = now.micros_since(*oldest) > REMEMBERED_US && self.0.len() > REMEMBERED_MIN;
-            if !old && self.0.len() <= REMEMBERED_MAX {
+        let ids = Arc::make_mut(&mut self.0);
+        ids.push_back((id, now));
+        while let Some((_, oldest)) = ids.front() {
+            let old = now.micros_since(*oldest) > REMEMBERED_US && ids.len() > REMEMBERED_MIN;
+            if !old && ids.len() <= REMEMBERED_MAX {
                 break;
             }
-            self.0.pop_front();
+            ids.pop_front();
         }
     }
 }

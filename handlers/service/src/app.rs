@@ -197,7 +197,7 @@ impl Application {
         let (servers, stop_http) = (TaskTracker::new(), CancellationToken::new());
         let address = listener.local_addr()?;
         let router = http::router(
-            Http {
+            Http::new(http::Parts {
                 flow: flow.clone(),
                 store,
                 search,
@@ -213,8 +213,9 @@ impl Application {
                 reach,
                 push_statuses: pushes.statuses(),
                 gates: http::Gates::default(),
+                shown: http::Shown::default(),
                 stop: stop_http.clone(),
-            },
+            }),
             config.http.body_bytes_max,
         );
         servers.spawn({

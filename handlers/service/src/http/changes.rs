@@ -77,8 +77,8 @@ async fn changes(
     }
     let scan = (asked.snapshot || clock.is_some()).then(Scan::default);
     let tenant = caller.tenant.clone();
-    let teller = Changes { store: http.store, tenant, query, scan, clock };
-    let end = ended(http.stop, http.gate, caller);
+    let teller = Changes { store: http.store.clone(), tenant, query, scan, clock };
+    let end = ended(http.clone(), caller);
     follow(http.flow.feed().clone(), &headers, end, teller)
 }
 

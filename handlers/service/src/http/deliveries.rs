@@ -82,7 +82,7 @@ async fn live(
 ) -> Result<Events, Problem> {
     let whose = receiver.map_or(Whose::Anybodys, Whose::Receiver);
     let teller = Told::new(&http, caller.tenant.clone(), whose);
-    let end = ended(http.stop, http.gate, caller);
+    let end = ended(http.clone(), caller);
     follow(http.flow.feed().clone(), &headers, end, teller)
 }
 

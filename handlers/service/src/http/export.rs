@@ -99,7 +99,7 @@ async fn export(
     }
     let now = SystemTime::now().into();
     let plan = Plan { tenant: caller.tenant.clone(), query, sort, format: asked.format, columns, now };
-    let end = ended(http.stop.clone(), Arc::clone(&http.gate), caller);
+    let end = ended(http.clone(), caller);
     let task = Export { http, plan: Arc::new(plan) };
     // The first page before the answer, so that what can't be done is a status.
     let first = task.page(None).await?;

@@ -7,7 +7,6 @@
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use axum::http::HeaderMap;
@@ -18,12 +17,11 @@ use serde::Serialize;
 use statecast_flow::{Feed, Read};
 use statecast_state::{Change, Position, Timestamp};
 use statecast_store::StoreError;
-use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
+use super::Http;
 use super::auth::{Caller, Needs};
 use super::problem::Problem;
-use crate::access::Gate;
 
 /// Changes read from the feed at a time.
 pub(super) const READ_MAX: usize = 256;
@@ -103,8 +101,8 @@ pub(super) fn follow(
 }
 
 /// Returns when the service stops, or the key of the caller is worth nothing any more.
-pub(super) async fn ended<S: Needs>(stop: CancellationToken, gate: Arc<Gate>, caller: Caller<S>) {
-    stop.run_until_cancelled(caller.gone(&gate)).await;
+pub(super) async fn ended<S: Needs>(http: Http, caller: Caller<S>) {
+    http.stop.run_until_cancelled(caller.gone(&http.gate)).await;
 }
 
 /// An event that carries JSON.

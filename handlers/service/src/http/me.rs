@@ -112,7 +112,7 @@ async fn remove_receiver(
 #[utoipa::path(get, path = "/v1/me/live", responses((status = 200, description = "text/event-stream")), tag = "people")]
 async fn live(State(http): State<Http>, me: Me, headers: HeaderMap) -> Result<Events, Problem> {
     let told = Told::new(&http, me.tenant().clone(), Whose::Person(me.person.clone()));
-    let end = ended(http.stop, http.gate, me.into_caller());
+    let end = ended(http.clone(), me.into_caller());
     follow(http.flow.feed().clone(), &headers, end, told)
 }
 

@@ -3,8 +3,8 @@
 //! - [`problem`], errors as RFC 9457 has them; `gates`, how much may run at a time
 //! - `body`, `auth`, `extract`: what the request says, and who calls
 //! - `credentials`, `policies`, `keys`: who is let in, and what they may do
-//! - `devices`, `history`, `search` with its `figures`, `complete`, `export` (also as `csv`), `live` with its `clock`,
-//!   `changes`: the devices, what they were, found, and as it happens
+//! - `devices`, `history`, `search` with its `figures` and twins as `shown`, `complete`, `export` (also as `csv`), `live`
+//!   with its `clock`, `changes`: the devices, what they were, found, and as it happens
 //! - `requests`: what became of what devices should be
 //! - `queries`: queries under a name, with their counts
 //! - `rehearse`: what a rule would have done
@@ -26,6 +26,7 @@ mod keys;
 mod devices;
 mod history;
 mod search;
+mod shown;
 mod figures;
 mod complete;
 mod export;
@@ -52,6 +53,7 @@ mod operations;
 mod console;
 mod mqtt;
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use axum::Router;
@@ -80,13 +82,32 @@ use crate::tallies::Tallies;
 use crate::tickets::Tickets;
 pub use gates::Gates;
 use problem::Problem;
+pub use shown::Shown;
 
 /// Items of a page at most.
 const LIMIT_MAX: usize = 1_000;
 
-/// What the handlers of requests share. Cheap to clone.
+/// What the handlers of requests share. Each of them gets one, so it is as cheap to clone as can be.
 #[derive(Clone)]
-pub struct Http {
+pub struct Http(Arc<Parts>);
+
+impl Http {
+    /// Of these parts.
+    pub fn new(parts: Parts) -> Self {
+        Self(Arc::new(parts))
+    }
+}
+
+impl Deref for Http {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
+/// What there is for the handlers of requests.
+pub struct Parts {
     /// The way in for everything that changes a twin.
     pub flow: Flow,
     /// The database, for reads.
@@ -117,6 +138,8 @@ pub struct Http {
     pub push_statuses: Statuses,
     /// What takes much waits here, or is refused.
     pub gates: Gates,
+    /// Twins as searches show them.
+    pub shown: Shown,
     /// Live streams end when this is cancelled.
     pub stop: CancellationToken,
 }

@@ -134,9 +134,9 @@ async fn remove(
 /// changes, at most four times a second. `id:` is the position as of which it is exact.
 #[utoipa::path(get, path = "/v1/queries/live", responses((status = 200, description = "text/event-stream")), tag = "search")]
 async fn live(State(http): State<Http>, caller: Caller<Read>) -> Events {
-    let (tallies, feed) = (http.tallies, http.flow.feed().clone());
+    let (tallies, feed) = (http.tallies.clone(), http.flow.feed().clone());
     let follower = Follower { tallies, feed, tenant: caller.tenant.clone(), told: HashMap::new(), at: None };
-    let end = ended(http.stop, http.gate, caller);
+    let end = ended(http.clone(), caller);
     let rounds = stream::unfold(follower, async |mut follower| {
         let events = follower.next().await?;
         Some((stream::iter(events.into_iter().map(Ok::<_, Infallible>)), follower))

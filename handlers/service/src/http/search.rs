@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use statecast_search::facets::{FACET_STATISTICS_MAX, FACETS_MAX};
 use statecast_search::histogram::HISTOGRAMS_MAX;
@@ -77,8 +78,7 @@ struct Answer {
     total: usize,
     /// The twins of this page.
     #[schema(value_type = Vec<Object>)]
-    #[schema(value_type = Vec<Twin>)]
-    items: Vec<Arc<Twin>>,
+    items: Vec<Arc<RawValue>>,
     /// Give it as `cursor` to get the next page; empty on the last.
     next_cursor: String,
     /// For each field asked for: its values with the number of devices that match, most first.
@@ -194,18 +194,18 @@ async fn search(
         .map_err(|_| Problem::unavailable("the search failed"))??;
     // One that was removed since the index saw it is left out.
     let items = twins(&http, &caller.tenant, &found.ids).await?;
-    let (items, highlights) = if highlight {
+    let shown = items.iter().map(|twin| http.shown.json(twin)).collect::<Result<_, _>>();
+    let highlights = if highlight {
         let highlighted = tokio::task::spawn_blocking(move || {
-            let highlights = items.iter().map(|twin: &Arc<Twin>| highlights(&query, twin, now)).collect();
-            (items, Some(highlights))
+            items.iter().map(|twin: &Arc<Twin>| highlights(&query, twin, now)).collect()
         });
-        highlighted.await.map_err(|_| Problem::unavailable("the search failed"))?
+        Some(highlighted.await.map_err(|_| Problem::unavailable("the search failed"))?)
     } else {
-        (items, None)
+        None
     };
     Ok(axum::Json(Answer {
         total: found.total,
-        items,
+        items: shown.map_err(|_| Problem::unavailable("the search failed"))?,
         next_cursor: found.next_cursor.unwrap_or_default(),
         facets: found.facets.iter().map(|facet| figures::facet(facet, &facet_stats)).collect(),
         stats: figures::named(&stats, &found.stats),
