@@ -277,7 +277,7 @@ impl First {
 
     fn offer(&mut self, order: &SegmentOrder, doc: DocId) {
         let last = self.places.peek().filter(|_| self.places.len() >= self.limit);
-        if self.behind.is_none() && last.is_some_and(|(values, _)| order.first(doc) > values[0]) {
+        if self.behind.is_none() && last.is_some_and(|last| order.is_behind(doc, last)) {
             self.offered += 1;
             return;
         }

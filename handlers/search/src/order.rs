@@ -211,9 +211,12 @@ impl SegmentOrder {
         Ok(Self { keys, ids: columns.ids(reader)? })
     }
 
-    /// What comes first in the place of a document.
-    pub(crate) fn first(&self, doc: DocId) -> (u8, u64) {
-        self.keys.first().map_or((0, 0), |(decider, descending)| turn(decider.first(doc), *descending))
+    /// Whether a document is behind a place by what comes first in it: if so it is, if not it may still be.
+    pub(crate) fn is_behind(&self, doc: DocId, (values, id): &Local) -> bool {
+        match self.keys.first() {
+            Some((decider, descending)) => turn(decider.first(doc), *descending) > values[0],
+            None => self.place_of_id(doc) > *id,
+        }
     }
 
     /// The place of a document.
@@ -222,9 +225,12 @@ impl SegmentOrder {
         for (slot, (decider, descending)) in local.0.iter_mut().zip(&self.keys) {
             *slot = turn(decider.first(doc), *descending);
         }
-        let id = self.ids.as_ref().and_then(|ids| ids.column.ords().first(doc));
-        local.1 = id.map_or(0, place);
+        local.1 = self.place_of_id(doc);
         local
+    }
+
+    fn place_of_id(&self, doc: DocId) -> u64 {
+        self.ids.as_ref().and_then(|ids| ids.column.ords().first(doc)).map_or(0, place)
     }
 
     /// The place at which a document would be that need not be in this segment.
