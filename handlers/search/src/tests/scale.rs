@@ -3,8 +3,11 @@
 use std::time::Instant;
 
 use serde_json::{Map, Value, json};
+use statecast_state::query::Query;
+use statecast_state::{Position, TenantId, Twin};
 
-use super::fleet::{Fleet, Running};
+use super::fleet::{Fleet, Running, document, empty, key, now};
+use crate::{Question, Search, Settings};
 
 #[tokio::test]
 async fn types_that_change() {
@@ -94,4 +97,36 @@ async fn documents_of_64_kib() {
     assert_eq!(index.ids("list.n:2999 list.s:x", "-list.n"), ["array"]);
     assert_eq!(index.verify(&fleet).await.unwrap().differed(), 0);
     index.stop().await;
+}
+
+#[test]
+fn more_for_a_commit_than_there_is_memory_for() {
+    const DEVICES: usize = 300;
+    let dir = tempfile::tempdir().unwrap();
+    let search = Search::open(dir.path(), Settings::default()).unwrap();
+    let mut generation = empty(&search);
+    let words: Vec<_> = (0..9_000).map(|n| format!("w{n:05}")).collect();
+    let words = words.join(" ");
+    let devices = |round: usize| {
+        let reported = document(&json!({ "round": round, "text": words }));
+        (0..DEVICES).map(move |device| {
+            let key = key(&format!("d{device:03}"));
+            let twin = Twin { reported: reported.clone(), ..Twin::new(key.device.clone()) };
+            (key, Some(twin.into()))
+        })
+    };
+    // Within a commit each device is written, and written again.
+    for round in [1, 3] {
+        generation.write(devices(round)).unwrap();
+        generation.write(devices(round + 1)).unwrap();
+        generation.commit(Position(1)).unwrap();
+        search.show(generation.view(Position(1)));
+        assert!(search.status().segments > 1, "it was too much for one");
+        let total = |query: &str| {
+            let query = Query::parse(query).unwrap();
+            search.search(&Question::new(&TenantId::default(), &query, now())).unwrap().total
+        };
+        let last = format!("round:{}", round + 1);
+        assert_eq!([total(""), total(&last), total("w08999")], [DEVICES; 3]);
+    }
 }
