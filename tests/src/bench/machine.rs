@@ -1,4 +1,4 @@
-//! What the machine does besides: whether it is quiet, how fast its disk is, and what processes use.
+//! What the machine does besides: whether it is quiet, how fast its memory and its disk are, and what processes use.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -16,6 +16,11 @@ const QUIET_WAIT_MAX: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_secs(1);
 /// Ticks of a processor in a second, as Linux counts them for programs.
 const TICKS_PER_S: f64 = 100.0;
+/// Lines of a cache whose memory is read, and how many words of 4 bytes each has: 8 MiB.
+const LINES: u32 = 1 << 17;
+const LINE_WORDS: usize = 16;
+/// Reads that are timed.
+const READS: u32 = 2_000_000;
 /// Bytes of a small write.
 const WRITE_BYTES: usize = 8_192;
 
@@ -49,6 +54,22 @@ fn busy() -> Result<f64> {
     let ticks: Vec<f64> = line.split_whitespace().skip(1).filter_map(|tick| tick.parse().ok()).collect();
     let sum = |range: &[usize]| range.iter().filter_map(|index| ticks.get(*index)).sum::<f64>();
     Ok(sum(&[0, 1, 2, 5, 6, 7]) / TICKS_PER_S)
+}
+
+/// The time of a read that waits for the one before, in nanoseconds: more memory than a processor has for itself, so that
+/// it shows what others do to the caches that all machines of a host share. Searches mostly wait for such reads.
+pub(crate) fn memory_ns() -> f64 {
+    let mut words = vec![0; LINES as usize * LINE_WORDS];
+    for line in 0..LINES {
+        // Goes through all lines in a circle, far from each to the next.
+        words[line as usize * LINE_WORDS] = line.wrapping_mul(1_664_525).wrapping_add(1_013_904_223) % LINES;
+    }
+    let (begun, mut line) = (Instant::now(), 0);
+    for _ in 0..READS {
+        line = words[line as usize * LINE_WORDS];
+    }
+    std::hint::black_box(line);
+    begun.elapsed().as_secs_f64() * 1e9 / f64::from(READS)
 }
 
 /// Seconds of processor that a process used, and those that it started and that live.

@@ -69,6 +69,11 @@ fn facet(_turn: usize) -> Asked {
 pub(crate) async fn measure(pace: &Pace, results: &mut Results) -> Result<()> {
     let (service, _) = table::filled(pace.searched_devices).await?;
     machine::wait_for_quiet()?;
+    results.add(
+        "memory_ns",
+        machine::memory_ns(),
+        "a read in 8 MiB that waits for the one before; 40 when others rest",
+    );
     let api = service.api();
     let load = Load::start(&service.mqtt, pace.searched_devices, None)?;
     load.rate(FLOOD);

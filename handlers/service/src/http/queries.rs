@@ -136,7 +136,7 @@ async fn remove(
 async fn live(State(http): State<Http>, caller: Caller<Read>) -> Events {
     let (tallies, feed) = (http.tallies.clone(), http.flow.feed().clone());
     let follower = Follower { tallies, feed, tenant: caller.tenant.clone(), told: HashMap::new(), at: None };
-    let end = ended(http.clone(), caller);
+    let end = ended(http, caller);
     let rounds = stream::unfold(follower, async |mut follower| {
         let events = follower.next().await?;
         Some((stream::iter(events.into_iter().map(Ok::<_, Infallible>)), follower))
