@@ -67,7 +67,7 @@ impl Store {
             LOCK_TIMEOUT.to_owned(),
             format!(
                 "CREATE TABLE {name} (LIKE history INCLUDING ALL) WITH (
-                    autovacuum_vacuum_insert_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.2)"
+                    autovacuum_vacuum_insert_scale_factor = 0.05, autovacuum_analyze_scale_factor = 1)"
             ),
             format!(
                 "ALTER TABLE {name} ALTER COLUMN patch SET STATISTICS 0, ALTER COLUMN inverse SET STATISTICS 0"

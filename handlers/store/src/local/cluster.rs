@@ -31,7 +31,7 @@ fsync = on
 synchronous_commit = on
 full_page_writes = on
 
-shared_buffers = 128MB
+shared_buffers = 256MB
 max_wal_size = 4GB
 min_wal_size = 256MB
 checkpoint_timeout = 15min
