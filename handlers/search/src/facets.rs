@@ -2,13 +2,14 @@
 //! to in these devices.
 
 use std::cmp::Reverse;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use statecast_state::query::Field;
 use tantivy::{DocId, SegmentReader};
 
 use crate::columns::Columns;
-use crate::order::{FieldColumns, Value};
+use crate::fields::{BLOCK, FieldColumns, Slot};
+use crate::order::Value;
 use crate::statistics::Statistics;
 use crate::values::{Room, SegmentValues, Texts, Values};
 
@@ -57,15 +58,19 @@ struct Found {
     values: Vec<Values>,
 }
 
-/// Counts within one segment, by kind and number of the value.
+/// Counts within one segment.
 pub(crate) struct SegmentFacets {
     fields: Vec<(FieldColumns, SegmentCounts)>,
     stats: Vec<FieldColumns>,
-    seen: Vec<(u8, u64)>,
 }
 
-/// Looked into for each device: the hash of the standard library would take a quarter of the time.
-type SegmentCounts = HashMap<(u8, u64), SegmentFound, foldhash::fast::RandomState>;
+/// The values of one field, and what is found of each.
+#[derive(Default)]
+struct SegmentCounts {
+    /// Looked into for each device: the hash of the standard library would take a quarter of the time.
+    known: HashMap<Slot, usize, foldhash::fast::RandomState>,
+    found: Vec<(Slot, SegmentFound)>,
+}
 
 #[derive(Default)]
 struct SegmentFound {
@@ -90,14 +95,13 @@ impl<'a> Facets<'a> {
         Ok(SegmentFacets {
             fields: fields.collect::<tantivy::Result<_>>()?,
             stats: self.stats.iter().map(open).collect::<tantivy::Result<_>>()?,
-            seen: Vec::new(),
         })
     }
 
     pub(crate) fn add(&mut self, segment: SegmentFacets) -> tantivy::Result<()> {
-        for (total, (columns, found)) in self.found.iter_mut().zip(segment.fields) {
-            for ((kind, number), found) in found {
-                let total = total.entry(columns.value(kind, number)?).or_default();
+        for (total, (columns, counts)) in self.found.iter_mut().zip(segment.fields) {
+            for (value, found) in counts.found {
+                let total = total.entry(columns.value(value)?).or_default();
                 total.count += found.count;
                 total.values.resize_with(self.stats.len(), Values::default);
                 for ((total, columns), values) in
@@ -132,23 +136,41 @@ fn most_frequent(field: Field, found: HashMap<Value, Found>) -> FacetCounts {
 }
 
 impl SegmentFacets {
-    pub(crate) fn count(&mut self, doc: DocId, room: &mut Room) {
-        for (columns, found) in &mut self.fields {
-            // A value that stands in an array twice is still one device.
-            self.seen.clear();
-            columns.each(doc, |value| self.seen.push(value));
-            if self.seen.len() > 1 {
-                self.seen.sort_unstable();
-                self.seen.dedup();
-            }
-            for value in &self.seen {
-                let found = found.entry(*value).or_default();
-                found.count += 1;
-                found.values.resize_with(self.stats.len(), SegmentValues::default);
-                for (columns, values) in self.stats.iter().zip(&mut found.values) {
-                    values.add(columns, doc, room);
+    pub(crate) fn count(&mut self, docs: &[DocId], room: &mut Room) {
+        for (columns, counts) in &mut self.fields {
+            // Which documents have which of the values that were found.
+            let mut members = Vec::with_capacity(BLOCK);
+            columns.each(docs, |nth, values| match values {
+                [value] => members.push((nth, counts.count(*value, self.stats.len()))),
+                values => {
+                    // A value that stands in an array twice is still one device.
+                    let values: BTreeSet<_> = values.iter().collect();
+                    members.extend(
+                        values.into_iter().map(|value| (nth, counts.count(*value, self.stats.len()))),
+                    );
                 }
+            });
+            for (stat, columns) in self.stats.iter().enumerate() {
+                let mut members = members.iter().peekable();
+                columns.each(docs, |nth, values| {
+                    while let Some((_, found)) = members.next_if(|(member, _)| *member == nth) {
+                        counts.found[*found].1.values[stat].add(values, room);
+                    }
+                });
             }
         }
+    }
+}
+
+impl SegmentCounts {
+    /// Counts a device that has this value, and tells where the value stands among those that were found.
+    fn count(&mut self, value: Slot, stats: usize) -> usize {
+        let nth = *self.known.entry(value).or_insert(self.found.len());
+        if nth == self.found.len() {
+            let values = (0..stats).map(|_| SegmentValues::default()).collect();
+            self.found.push((value, SegmentFound { count: 0, values }));
+        }
+        self.found[nth].1.count += 1;
+        nth
     }
 }

@@ -5,8 +5,8 @@ use tantivy::{DocId, SegmentReader};
 
 use crate::SearchError;
 use crate::columns::Columns;
+use crate::fields::FieldColumns;
 use crate::histogram::{self, HistogramCounts};
-use crate::order::FieldColumns;
 use crate::statistics::Statistics;
 use crate::values::{Room, SegmentValues, Texts, Values};
 
@@ -58,9 +58,9 @@ impl<'a> Figures<'a> {
 }
 
 impl SegmentFigures {
-    pub(crate) fn count(&mut self, doc: DocId, room: &mut Room) {
+    pub(crate) fn count(&mut self, docs: &[DocId], room: &mut Room) {
         for (columns, values) in &mut self.fields {
-            values.add(columns, doc, room);
+            columns.each(docs, |_, found| values.add(found, room));
         }
     }
 }

@@ -16,6 +16,7 @@ use tantivy::{DocId, SegmentReader};
 use crate::columns::Columns;
 use crate::facets::{FACET_STATISTICS_MAX, FACETS_MAX, FacetCounts, Facets};
 use crate::facts::Scope;
+use crate::fields::{BLOCK, MISSING};
 use crate::figures::Figures;
 use crate::generation::View;
 use crate::histogram::{HISTOGRAMS_MAX, HistogramCounts};
@@ -125,11 +126,11 @@ impl Search {
                 First::new(limit, behind.as_ref().map(|global| order.locate(global)).transpose()?);
             let mut segment_facets = facets.segment(&view.columns, reader)?;
             let mut segment_figures = figures.segment(&view.columns, reader)?;
-            each_match(&view.columns, reader, &*weight, key.as_ref(), |doc| {
-                total += 1;
-                first.offer(&order, doc);
-                segment_facets.count(doc, &mut room);
-                segment_figures.count(doc, &mut room);
+            each_match(&view.columns, reader, &*weight, key.as_ref(), |docs| {
+                total += docs.len();
+                first.offer(&order, docs);
+                segment_facets.count(docs, &mut room);
+                segment_figures.count(docs, &mut room);
             })?;
             room.check()?;
             rest += first.offered;
@@ -151,17 +152,23 @@ impl Search {
     }
 }
 
-/// Calls `f` with each document of a segment that matches, in their order: those that are known to match from before, or
-/// those that are found now, which are kept if the query has a key.
+/// Calls `f` with the documents of a segment that match, in their order, at most [`BLOCK`] at a time: those that are known to
+/// match from before, or those that are found now, which are kept if the query has a key.
 fn each_match(
     columns: &Columns,
     reader: &SegmentReader,
     weight: &dyn Weight,
     key: Option<&Arc<str>>,
-    mut f: impl FnMut(DocId),
+    mut f: impl FnMut(&[DocId]),
 ) -> tantivy::Result<()> {
-    let mut alive =
-        |docs: &[DocId]| docs.iter().copied().filter(|doc| is_alive(reader, *doc)).for_each(&mut f);
+    let mut block = Vec::with_capacity(BLOCK);
+    let mut alive = |docs: &[DocId]| {
+        for docs in docs.chunks(BLOCK) {
+            block.clear();
+            block.extend(docs.iter().copied().filter(|doc| is_alive(reader, *doc)));
+            f(&block);
+        }
+    };
     let Some(key) = key else { return weight.for_each_no_score(reader, &mut alive) };
     if let Some(docs) = columns.matched(reader, key) {
         alive(&docs);
@@ -275,13 +282,20 @@ impl First {
         Self { limit, behind, offered: 0, places: BinaryHeap::with_capacity(limit + 1) }
     }
 
-    fn offer(&mut self, order: &SegmentOrder, doc: DocId) {
-        let last = self.places.peek().filter(|_| self.places.len() >= self.limit);
-        if self.behind.is_none() && last.is_some_and(|last| order.is_behind(doc, last)) {
-            self.offered += 1;
-            return;
+    fn offer(&mut self, order: &SegmentOrder, docs: &[DocId]) {
+        let mut firsts = [MISSING; BLOCK];
+        order.firsts(docs, &mut firsts);
+        for (doc, first) in docs.iter().zip(firsts) {
+            let last = self.places.peek().filter(|_| self.places.len() >= self.limit);
+            if self.behind.is_none() && last.is_some_and(|last| order.is_behind(first, last)) {
+                self.offered += 1;
+            } else {
+                self.take(order.place(*doc));
+            }
         }
-        let place = order.place(doc);
+    }
+
+    fn take(&mut self, place: Local) {
         if self.behind.is_some_and(|behind| place <= behind) {
             return;
         }

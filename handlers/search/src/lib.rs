@@ -13,7 +13,7 @@
 //! - [`status`], [`search`]: `Search`, the handle: positions, and waiting for one
 //! - [`follow`]: changes to commits, at the `pace` that the machine bears; its `course`, and `rebuild`, from nothing
 //! - `columns`, `filter`, `union`, `translate`, `within`: a query of ours to one of tantivy
-//! - `postings`, `repeated`, `relevance`, `order`, `cursor`: what matches, in order, page by page
+//! - `postings`, `repeated`, `fields`, `relevance`, `order`, `cursor`: what matches, in order, page by page
 //! - `values`, [`statistics`], [`histogram`], `figures`, [`facets`]: what the values of all that matches come to
 //! - [`find`]: one question, one pass, one answer
 //! - [`terms`], [`spelling`]: what there is to be asked for, and what was perhaps meant
@@ -46,6 +46,7 @@ mod translate;
 mod within;
 mod postings;
 mod repeated;
+mod fields;
 mod relevance;
 mod order;
 mod cursor;

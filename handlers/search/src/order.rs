@@ -7,23 +7,21 @@
 //!
 //! For relevance the score of a document counts ([`crate::relevance`]), the best first.
 //!
-//! Within a segment a string is a number: its place among all strings of its column. So documents are compared
-//! by [`Local`] keys of a few words; only the few that remain are looked up ([`Value`], [`Global`]) and compared
-//! across segments.
+//! Within a segment documents are compared by [`Local`] keys of a few words ([`crate::fields`]); only the few that
+//! remain are looked up ([`Value`], [`Global`]) and compared across segments.
 
 use std::cmp::Ordering;
 use std::io;
 
 use serde::{Deserialize, Serialize};
 use statecast_state::query::sort::SORT_KEYS_MAX;
-use statecast_state::query::{By, Field, SortKey};
-use tantivy::columnar::{Column, DynamicColumn, StrColumn, TermOrdHit};
+use statecast_state::query::{By, SortKey};
 use tantivy::{DocId, SegmentReader, f64_to_u64, u64_to_f64};
 
-use crate::columns::{Columns, Ids, numbers};
+use crate::columns::{Columns, Ids};
+use crate::fields::{self, BLOCK, FieldColumns, MISSING, Slot};
 use crate::property;
 use crate::relevance::Relevance;
-use crate::schema::{ID_COLUMN, SEEN_COLUMN, VALUES_COLUMN};
 
 /// A value to sort by. In the order in which kinds of values come.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -39,9 +37,8 @@ pub(crate) enum Value {
     Missing,
 }
 
-/// The place of a document in the order of its segment: for each key the kind of value and the value, then
-/// the id.
-pub(crate) type Local = ([(u8, u64); SORT_KEYS_MAX], u64);
+/// The place of a document in the order of its segment: the value for each key, then the id.
+pub(crate) type Local = ([Slot; SORT_KEYS_MAX], u64);
 
 /// The place of a document in the order of the index.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -58,7 +55,7 @@ pub(crate) fn compare(left: &[Value], right: &[Value], keys: &[SortKey]) -> Orde
 }
 
 impl Value {
-    fn kind(&self) -> u8 {
+    pub(crate) fn kind(&self) -> u8 {
         match self {
             Self::Number(_) => 0,
             Self::Text(_) => 1,
@@ -85,95 +82,6 @@ impl Value {
             Self::Truth(truth) => (*truth).into(),
             Self::Missing => serde_json::Value::Null,
         }
-    }
-}
-
-/// The columns of one field in one segment.
-pub(crate) struct FieldColumns {
-    numbers: Option<Column<f64>>,
-    times: Option<Column<i64>>,
-    texts: Option<StrColumn>,
-    truths: Option<Column<bool>>,
-}
-
-impl FieldColumns {
-    pub(crate) fn open(columns: &Columns, reader: &SegmentReader, field: &Field) -> tantivy::Result<Self> {
-        let mut found = Self { numbers: None, times: None, texts: None, truths: None };
-        let columns = match field {
-            Field::Id => columns.named(reader, ID_COLUMN)?,
-            Field::Seen => columns.named(reader, SEEN_COLUMN)?,
-            field => columns.named(reader, &format!("{VALUES_COLUMN}.{}", property::name(field)))?,
-        };
-        for column in &*columns {
-            match column {
-                DynamicColumn::Str(column) => found.texts = Some(column.clone()),
-                DynamicColumn::Bool(column) => found.truths = Some(column.clone()),
-                DynamicColumn::I64(column) if *field == Field::Seen => found.times = Some(column.clone()),
-                _ => {}
-            }
-        }
-        if *field != Field::Seen {
-            found.numbers = numbers(&columns);
-        }
-        Ok(found)
-    }
-
-    /// The value that decides the place of a document: its kind, and within the kind a number.
-    fn first(&self, doc: DocId) -> (u8, u64) {
-        let number = self.numbers.as_ref().and_then(|column| column.first(doc)).map(|n| (0, number_bits(n)));
-        let time = || Some((0, time_bits(self.times.as_ref()?.first(doc)?)));
-        let text = || Some((1, place(self.texts.as_ref()?.ords().first(doc)?)));
-        let truth = || Some((2, u64::from(self.truths.as_ref()?.first(doc)?)));
-        number.or_else(time).or_else(text).or_else(truth).unwrap_or((3, 0))
-    }
-
-    /// Calls `f` with all values of a document, as kind and number, those of one kind after the other.
-    pub(crate) fn each(&self, doc: DocId, mut f: impl FnMut((u8, u64))) {
-        if let Some(column) = &self.numbers {
-            column.values_for_doc(doc).for_each(|number| f((0, number_bits(number))));
-        }
-        if let Some(column) = &self.times {
-            column.values_for_doc(doc).for_each(|micros| f((0, time_bits(micros))));
-        }
-        if let Some(column) = &self.texts {
-            column.term_ords(doc).for_each(|ord| f((1, place(ord))));
-        }
-        if let Some(column) = &self.truths {
-            column.values_for_doc(doc).for_each(|truth| f((2, u64::from(truth))));
-        }
-    }
-
-    /// Calls `f` with the strings at these places, which are sorted.
-    pub(crate) fn each_text(&self, places: &[u64], f: impl FnMut(&[u8])) -> io::Result<()> {
-        let Some(texts) = &self.texts else { return Ok(()) };
-        let ords: Vec<_> = places.iter().map(|place| place / 2).collect();
-        texts.dictionary().sorted_ords_to_term_cb(&ords, f).map(drop)
-    }
-
-    /// Whether its numbers are times, in microseconds since the epoch.
-    pub(crate) fn is_time(&self) -> bool {
-        self.times.is_some()
-    }
-
-    /// What kind and number stand for.
-    pub(crate) fn value(&self, kind: u8, number: u64) -> io::Result<Value> {
-        Ok(match (kind, &self.texts) {
-            (0, _) => Value::Number(number),
-            (1, Some(texts)) => Value::Text(text_at(texts, number)?),
-            (2, _) => Value::Truth(number != 0),
-            _ => Value::Missing,
-        })
-    }
-
-    /// Where a value would stand that need not be in this segment.
-    fn locate(&self, value: &Value) -> io::Result<(u8, u64)> {
-        let number = match value {
-            Value::Number(number) => *number,
-            Value::Text(text) => self.texts.as_ref().map_or(Ok(0), |texts| locate_text(texts, text))?,
-            Value::Truth(truth) => u64::from(*truth),
-            Value::Missing => 0,
-        };
-        Ok((value.kind(), number))
     }
 }
 
@@ -211,12 +119,21 @@ impl SegmentOrder {
         Ok(Self { keys, ids: columns.ids(reader)? })
     }
 
-    /// Whether a document is behind a place by what comes first in it: if so it is, if not it may still be.
-    pub(crate) fn is_behind(&self, doc: DocId, (values, id): &Local) -> bool {
-        match self.keys.first() {
-            Some((decider, descending)) => turn(decider.first(doc), *descending) > values[0],
-            None => self.place_of_id(doc) > *id,
+    /// What comes first in the places of these documents, at most [`BLOCK`]; quicker than one by one.
+    pub(crate) fn firsts(&self, docs: &[DocId], firsts: &mut [Slot; BLOCK]) {
+        match (self.keys.first(), &self.ids) {
+            (Some((decider, descending)), _) => {
+                decider.firsts(docs, firsts);
+                firsts.iter_mut().for_each(|first| *first = turn(*first, *descending));
+            }
+            (None, Some(ids)) => fields::firsts(ids.column.ords(), docs, firsts, fields::text),
+            (None, None) => firsts.fill(MISSING),
         }
+    }
+
+    /// Whether what comes first in the place of a document puts it behind another place. If not it may still be.
+    pub(crate) fn is_behind(&self, first: Slot, (values, id): &Local) -> bool {
+        if self.keys.is_empty() { first.1 > *id } else { first > values[0] }
     }
 
     /// The place of a document.
@@ -230,7 +147,7 @@ impl SegmentOrder {
     }
 
     fn place_of_id(&self, doc: DocId) -> u64 {
-        self.ids.as_ref().and_then(|ids| ids.column.ords().first(doc)).map_or(0, place)
+        self.ids.as_ref().and_then(|ids| ids.column.ords().first(doc)).map_or(0, fields::place)
     }
 
     /// The place at which a document would be that need not be in this segment.
@@ -239,17 +156,17 @@ impl SegmentOrder {
         for ((slot, (decider, descending)), value) in local.0.iter_mut().zip(&self.keys).zip(&global.values) {
             *slot = turn(decider.locate(value)?, *descending);
         }
-        local.1 = self.ids.as_ref().map_or(Ok(0), |ids| locate_text(&ids.column, &global.id))?;
+        local.1 = self.ids.as_ref().map_or(Ok(0), |ids| fields::locate_text(&ids.column, &global.id))?;
         Ok(local)
     }
 
     /// The values at a place in this segment.
     pub(crate) fn values(&self, local: &Local) -> io::Result<Vec<Value>> {
         let values = self.keys.iter().zip(&local.0).map(|((decider, descending), slot)| {
-            let (kind, number) = turn(*slot, *descending);
+            let slot = turn(*slot, *descending);
             match decider {
-                Decider::Columns(columns) => columns.value(kind, number),
-                Decider::Scores(_) => Ok(Value::Number(number)),
+                Decider::Columns(columns) => columns.value(slot),
+                Decider::Scores(_) => Ok(Value::Number(slot.1)),
             }
         });
         values.collect()
@@ -262,14 +179,23 @@ impl SegmentOrder {
 }
 
 impl Decider {
-    fn first(&self, doc: DocId) -> (u8, u64) {
+    fn first(&self, doc: DocId) -> Slot {
         match self {
             Self::Columns(columns) => columns.first(doc),
             Self::Scores(scores) => (0, f64_to_u64(scores.get(doc as usize).copied().unwrap_or_default())),
         }
     }
 
-    fn locate(&self, value: &Value) -> io::Result<(u8, u64)> {
+    fn firsts(&self, docs: &[DocId], firsts: &mut [Slot; BLOCK]) {
+        match self {
+            Self::Columns(columns) => columns.firsts(docs, firsts),
+            Self::Scores(_) => {
+                firsts.iter_mut().zip(docs).for_each(|(first, doc)| *first = self.first(*doc));
+            }
+        }
+    }
+
+    fn locate(&self, value: &Value) -> io::Result<Slot> {
         match (self, value) {
             (Self::Columns(columns), value) => columns.locate(value),
             (Self::Scores(_), Value::Number(bits)) => Ok((0, *bits)),
@@ -279,37 +205,6 @@ impl Decider {
 }
 
 /// Turns a value around for a descending key, and back. What is missing stays last.
-fn turn((kind, number): (u8, u64), descending: bool) -> (u8, u64) {
+fn turn((kind, number): Slot, descending: bool) -> Slot {
     (kind, if descending { !number } else { number })
-}
-
-/// The bits of a number in their natural order. The two zeros are one number.
-fn number_bits(number: f64) -> u64 {
-    f64_to_u64(if number == 0.0 { 0.0 } else { number })
-}
-
-/// A double has room for the microseconds of the years 0000-9999 up to the sixteenth.
-#[expect(clippy::cast_precision_loss, reason = "see above")]
-fn time_bits(micros: i64) -> u64 {
-    number_bits(micros as f64)
-}
-
-/// The place of the string with this ordinal: odd, so that there is room between two of them.
-fn place(ord: u64) -> u64 {
-    2 * ord + 1
-}
-
-fn text_at(texts: &StrColumn, place: u64) -> io::Result<String> {
-    let mut text = String::new();
-    texts.ord_to_str(place / 2, &mut text)?;
-    Ok(text)
-}
-
-/// The place of a string that need not be there: then it is between its neighbours.
-fn locate_text(texts: &StrColumn, text: &str) -> io::Result<u64> {
-    let dictionary = texts.dictionary();
-    Ok(match dictionary.term_ord_or_next(text)? {
-        TermOrdHit::Exact(ord) => place(ord),
-        TermOrdHit::Next(ord) => 2 * ord.min(dictionary.num_terms() as u64),
-    })
 }

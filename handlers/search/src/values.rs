@@ -7,10 +7,10 @@ use std::io;
 
 use statecast_state::Timestamp;
 use statecast_state::query::moment;
-use tantivy::{DocId, f64_to_u64, u64_to_f64};
+use tantivy::{f64_to_u64, u64_to_f64};
 
 use crate::SearchError;
-use crate::order::FieldColumns;
+use crate::fields::{FieldColumns, Slot};
 
 /// Most values that are gathered for one answer, of 8 bytes each.
 pub(crate) const VALUES_MAX: usize = 4_000_000;
@@ -78,20 +78,18 @@ impl Room {
 
 impl SegmentValues {
     /// Adds those of a document.
-    pub(crate) fn add(&mut self, columns: &FieldColumns, doc: DocId, room: &mut Room) {
-        let mut some = false;
-        columns.each(doc, |(kind, number)| {
+    pub(crate) fn add(&mut self, values: &[Slot], room: &mut Room) {
+        self.devices += usize::from(!values.is_empty());
+        for (kind, number) in values {
             if !room.take() {
                 return;
             }
-            some = true;
             match kind {
-                0 => self.numbers.push(number),
-                1 => self.texts.push(number),
-                _ => self.truths[usize::from(number != 0)] += 1,
+                0 => self.numbers.push(*number),
+                1 => self.texts.push(*number),
+                _ => self.truths[usize::from(*number != 0)] += 1,
             }
-        });
-        self.devices += usize::from(some);
+        }
     }
 
     /// Makes of them what has a meaning outside the segment, too.
