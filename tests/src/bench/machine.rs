@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use rand::seq::SliceRandom;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Less than this part of the processors is taken by others when it is quiet.
@@ -16,9 +17,9 @@ const QUIET_WAIT_MAX: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_secs(1);
 /// Ticks of a processor in a second, as Linux counts them for programs.
 const TICKS_PER_S: f64 = 100.0;
-/// Lines of a cache whose memory is read, and how many words of 4 bytes each has: 8 MiB.
-const LINES: u32 = 1 << 17;
-const LINE_WORDS: usize = 16;
+/// Lines of a cache whose memory is read, and how many words of 8 bytes each has: 8 MiB.
+const LINES: usize = 1 << 17;
+const LINE_WORDS: usize = 8;
 /// Reads that are timed.
 const READS: u32 = 2_000_000;
 /// Bytes of a small write.
@@ -59,14 +60,17 @@ fn busy() -> Result<f64> {
 /// The time of a read that waits for the one before, in nanoseconds: more memory than a processor has for itself, so that
 /// it shows what others do to the caches that all machines of a host share. Searches mostly wait for such reads.
 pub(crate) fn memory_ns() -> f64 {
-    let mut words = vec![0; LINES as usize * LINE_WORDS];
-    for line in 0..LINES {
-        // Goes through all lines in a circle, far from each to the next.
-        words[line as usize * LINE_WORDS] = line.wrapping_mul(1_664_525).wrapping_add(1_013_904_223) % LINES;
+    // All lines in a circle, in no order: one that the processor could guess, or that its caches are bad at, shows something
+    // else.
+    let mut circle: Vec<usize> = (0..LINES).collect();
+    circle.shuffle(&mut rand::rng());
+    let mut words = vec![0; LINES * LINE_WORDS];
+    for (nth, line) in circle.iter().enumerate() {
+        words[line * LINE_WORDS] = circle[(nth + 1) % LINES];
     }
     let (begun, mut line) = (Instant::now(), 0);
     for _ in 0..READS {
-        line = words[line as usize * LINE_WORDS];
+        line = words[line * LINE_WORDS];
     }
     std::hint::black_box(line);
     begun.elapsed().as_secs_f64() * 1e9 / f64::from(READS)
