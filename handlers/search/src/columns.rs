@@ -11,7 +11,7 @@ use tantivy::columnar::{Column, DynamicColumn, NumericalType, StrColumn};
 use tantivy::index::SegmentId;
 use tantivy::{DocId, Searcher, SegmentReader};
 
-use crate::repeated::Repeated;
+use crate::repeated::{Matched, Repeated};
 use crate::schema::ID_COLUMN;
 
 /// Most names of columns that are kept open for a segment.
@@ -59,13 +59,14 @@ impl Columns {
     }
 
     /// What this query matched in a segment, also what was deleted since; see [`crate::repeated`].
-    pub(crate) fn matched(&self, reader: &SegmentReader, key: &str) -> Option<Arc<[DocId]>> {
+    pub(crate) fn matched(&self, reader: &SegmentReader, key: &str) -> Option<Matched> {
         self.0.read().get(&reader.segment_id())?.repeated.get(key)
     }
 
     /// Keeps what a query matched in a segment.
     pub(crate) fn keep_matched(&self, reader: &SegmentReader, key: &Arc<str>, docs: &[DocId]) {
-        self.0.write().entry(reader.segment_id()).or_default().repeated.put(key, docs, reader.max_doc());
+        let matched = Matched::of(docs);
+        self.0.write().entry(reader.segment_id()).or_default().repeated.put(key, matched, reader.max_doc());
     }
 
     /// Closes those of segments that are gone.

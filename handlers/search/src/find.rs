@@ -161,26 +161,36 @@ fn each_match(
     key: Option<&Arc<str>>,
     mut f: impl FnMut(&[DocId]),
 ) -> tantivy::Result<()> {
-    let mut block = Vec::with_capacity(BLOCK);
-    let mut alive = |docs: &[DocId]| {
-        for docs in docs.chunks(BLOCK) {
-            block.clear();
-            block.extend(docs.iter().copied().filter(|doc| is_alive(reader, *doc)));
-            f(&block);
-        }
+    let Some(key) = key.filter(|_| reader.max_doc() >= repeated::DOCS_MIN) else {
+        return weight
+            .for_each_no_score(reader, &mut |docs| each_alive(reader, docs.iter().copied(), &mut f));
     };
-    let Some(key) = key else { return weight.for_each_no_score(reader, &mut alive) };
-    if let Some(docs) = columns.matched(reader, key) {
-        alive(&docs);
+    if let Some(matched) = columns.matched(reader, key) {
+        each_alive(reader, matched.docs(), &mut f);
         return Ok(());
     }
     let mut matched = Vec::new();
-    weight.for_each_no_score(reader, &mut |docs| {
-        matched.extend_from_slice(docs);
-        alive(docs);
-    })?;
+    weight.for_each_no_score(reader, &mut |docs| matched.extend_from_slice(docs))?;
+    each_alive(reader, matched.iter().copied(), &mut f);
     columns.keep_matched(reader, key, &matched);
     Ok(())
+}
+
+/// Calls `f` with those that weren't deleted or replaced, at most [`BLOCK`] at a time.
+fn each_alive(reader: &SegmentReader, docs: impl Iterator<Item = DocId>, mut f: impl FnMut(&[DocId])) {
+    let mut docs = docs.filter(|doc| is_alive(reader, *doc));
+    let mut block = [0; BLOCK];
+    loop {
+        let mut count = 0;
+        for (slot, doc) in block.iter_mut().zip(docs.by_ref()) {
+            *slot = doc;
+            count += 1;
+        }
+        if count == 0 {
+            return;
+        }
+        f(&block[..count]);
+    }
 }
 
 /// What judges relevance, where it is part of the order.
