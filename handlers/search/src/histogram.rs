@@ -116,8 +116,16 @@ impl Scale {
         }
     }
 
+    /// In which bucket a number lies. The division may round across an edge: where buckets begin decides.
     fn bucket(&self, number: f64) -> f64 {
-        ((number - self.origin) / self.width).floor()
+        let bucket = ((number - self.origin) / self.width).floor();
+        if number >= self.start(bucket + 1.0) {
+            bucket + 1.0
+        } else if number < self.start(bucket) {
+            bucket - 1.0
+        } else {
+            bucket
+        }
     }
 
     /// Where a bucket begins. A width such as 0.1 has no exact double, its reciprocal has.
@@ -194,6 +202,16 @@ mod tests {
             of(week, &[sunday, sunday + DAY]).unwrap().buckets,
             [(sunday - 6.0 * DAY, 1), (sunday + DAY, 1)]
         );
+    }
+
+    #[test]
+    fn a_value_on_an_edge_begins_its_bucket() {
+        for (width, digit) in [(0.1, 1.0), (0.05, 5.0), (0.02, 2.0), (0.01, 1.0), (0.5, 5.0)] {
+            let tens = if width < 0.1 { 100.0 } else { 10.0 };
+            let edges: Vec<f64> = (-240..240).map(|nth| f64::from(nth) * digit / tens).collect();
+            let expected: Vec<_> = edges.iter().map(|edge| (*edge, 1)).collect();
+            assert_eq!(of(Interval::Number(width), &edges).unwrap().buckets, expected, "{width}");
+        }
     }
 
     proptest! {
