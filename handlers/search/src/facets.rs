@@ -7,6 +7,7 @@ use std::collections::{BTreeSet, HashMap};
 use statecast_state::query::Field;
 use tantivy::{DocId, SegmentReader};
 
+use crate::SearchError;
 use crate::columns::Columns;
 use crate::fields::{BLOCK, FieldColumns, Slot};
 use crate::order::Value;
@@ -19,6 +20,8 @@ pub const FACETS_MAX: usize = 8;
 pub const FACET_VALUES_MAX: usize = 50;
 /// Most fields whose statistics are told for each value.
 pub const FACET_STATISTICS_MAX: usize = 4;
+/// Most different values of all facets of one search together: each takes memory for as long as it is counted.
+pub const DISTINCT_MAX: usize = 100_000;
 
 /// The values of one property.
 #[derive(Debug, Clone, PartialEq)]
@@ -62,6 +65,8 @@ struct Found {
 pub(crate) struct SegmentFacets {
     fields: Vec<(FieldColumns, SegmentCounts)>,
     stats: Vec<FieldColumns>,
+    /// For different values.
+    room: Room,
 }
 
 /// The values of one field, and what is found of each.
@@ -95,13 +100,23 @@ impl<'a> Facets<'a> {
         Ok(SegmentFacets {
             fields: fields.collect::<tantivy::Result<_>>()?,
             stats: self.stats.iter().map(open).collect::<tantivy::Result<_>>()?,
+            room: Room::new(DISTINCT_MAX),
         })
     }
 
-    pub(crate) fn add(&mut self, segment: SegmentFacets) -> tantivy::Result<()> {
-        for (total, (columns, counts)) in self.found.iter_mut().zip(segment.fields) {
-            for (value, found) in counts.found {
-                let total = total.entry(columns.value(value)?).or_default();
+    /// Adds what was counted in a segment.
+    ///
+    /// # Errors
+    /// `Refused` when there were more values than [`DISTINCT_MAX`].
+    pub(crate) fn add(&mut self, segment: SegmentFacets) -> Result<(), SearchError> {
+        const REFUSED: &str = "facets of more than 100,000 different values: narrow the query";
+        segment.room.check(REFUSED)?;
+        for (total, (columns, mut counts)) in self.found.iter_mut().zip(segment.fields) {
+            // Then all strings are read in one go through the dictionary.
+            counts.found.sort_unstable_by_key(|(slot, _)| *slot);
+            let slots: Vec<Slot> = counts.found.iter().map(|(slot, _)| *slot).collect();
+            for (value, (_, found)) in columns.values(&slots)?.into_iter().zip(counts.found) {
+                let total = total.entry(value).or_default();
                 total.count += found.count;
                 total.values.resize_with(self.stats.len(), Values::default);
                 for ((total, columns), values) in
@@ -111,7 +126,8 @@ impl<'a> Facets<'a> {
                 }
             }
         }
-        Ok(())
+        let distinct: usize = self.found.iter().map(HashMap::len).sum();
+        if distinct > DISTINCT_MAX { Err(SearchError::Refused(REFUSED)) } else { Ok(()) }
     }
 
     pub(crate) fn finish(self) -> Vec<FacetCounts> {
@@ -137,20 +153,21 @@ fn most_frequent(field: Field, found: HashMap<Value, Found>) -> FacetCounts {
 
 impl SegmentFacets {
     pub(crate) fn count(&mut self, docs: &[DocId], room: &mut Room) {
+        let (stats, distinct) = (&self.stats, &mut self.room);
         for (columns, counts) in &mut self.fields {
             // Which documents have which of the values that were found.
             let mut members = Vec::with_capacity(BLOCK);
+            let mut count = |nth, value| {
+                members.extend(counts.count(value, stats.len(), distinct).map(|found| (nth, found)))
+            };
             columns.each(docs, |nth, values| match values {
-                [value] => members.push((nth, counts.count(*value, self.stats.len()))),
+                [value] => count(nth, *value),
+                // A value that stands in an array twice is still one device.
                 values => {
-                    // A value that stands in an array twice is still one device.
-                    let values: BTreeSet<_> = values.iter().collect();
-                    members.extend(
-                        values.into_iter().map(|value| (nth, counts.count(*value, self.stats.len()))),
-                    );
+                    values.iter().collect::<BTreeSet<_>>().into_iter().for_each(|value| count(nth, *value))
                 }
             });
-            for (stat, columns) in self.stats.iter().enumerate() {
+            for (stat, columns) in stats.iter().enumerate() {
                 let mut members = members.iter().peekable();
                 columns.each(docs, |nth, values| {
                     while let Some((_, found)) = members.next_if(|(member, _)| *member == nth) {
@@ -163,14 +180,19 @@ impl SegmentFacets {
 }
 
 impl SegmentCounts {
-    /// Counts a device that has this value, and tells where the value stands among those that were found.
-    fn count(&mut self, value: Slot, stats: usize) -> usize {
+    /// Counts a device that has this value, and tells where the value stands among those that were found; none when
+    /// there is no room for another.
+    fn count(&mut self, value: Slot, stats: usize, room: &mut Room) -> Option<usize> {
         let nth = *self.known.entry(value).or_insert(self.found.len());
         if nth == self.found.len() {
+            if !room.take() {
+                self.known.remove(&value);
+                return None;
+            }
             let values = (0..stats).map(|_| SegmentValues::default()).collect();
             self.found.push((value, SegmentFound { count: 0, values }));
         }
         self.found[nth].1.count += 1;
-        nth
+        Some(nth)
     }
 }

@@ -118,6 +118,19 @@ impl FieldColumns {
         self.times
     }
 
+    /// What slots stand for, which are sorted.
+    pub(crate) fn values(&self, slots: &[Slot]) -> io::Result<Vec<Value>> {
+        let places: Vec<u64> = slots.iter().filter(|(kind, _)| *kind == 1).map(|(_, place)| *place).collect();
+        let mut texts = Vec::with_capacity(places.len());
+        self.each_text(&places, |text| texts.push(String::from_utf8_lossy(text).into_owned()))?;
+        let mut texts = texts.into_iter();
+        let values = slots.iter().map(|slot| match slot {
+            (1, _) => Ok(texts.next().map_or(Value::Missing, Value::Text)),
+            slot => self.value(*slot),
+        });
+        values.collect()
+    }
+
     /// What a slot stands for.
     pub(crate) fn value(&self, (kind, number): Slot) -> io::Result<Value> {
         Ok(match (kind, &self.texts) {

@@ -24,7 +24,7 @@ use crate::order::{self, Global, Local, SegmentOrder, Value};
 use crate::postings::is_alive;
 use crate::relevance::Relevance;
 use crate::statistics::{STATISTICS_MAX, Statistics};
-use crate::values::Room;
+use crate::values::{Room, VALUES_MAX};
 use crate::{Search, SearchError, cursor, repeated, translate};
 
 /// Most devices in one answer.
@@ -116,7 +116,7 @@ impl Search {
 
         let key = repeated::key(tenant, query);
         let limit = question.limit.min(LIMIT_MAX);
-        let mut room = Room::default();
+        let mut room = Room::new(VALUES_MAX);
         let mut facets = Facets::new(question.facets, question.facet_stats);
         let mut figures = Figures::new(question.stats, question.histograms);
         let (mut total, mut rest, mut segments) = (0, 0, Vec::new());
@@ -132,7 +132,7 @@ impl Search {
                 segment_facets.count(docs, &mut room);
                 segment_figures.count(docs, &mut room);
             })?;
-            room.check()?;
+            room.check("statistics of more than 4,000,000 values: narrow the query")?;
             rest += first.offered;
             facets.add(segment_facets)?;
             figures.add(segment_figures)?;

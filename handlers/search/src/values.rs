@@ -16,7 +16,10 @@ use crate::fields::{FieldColumns, Slot};
 pub(crate) const VALUES_MAX: usize = 4_000_000;
 
 /// How many more values may be gathered for an answer.
-pub(crate) struct Room(usize);
+pub(crate) struct Room {
+    left: usize,
+    exceeded: bool,
+}
 
 /// What strings are read as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,26 +56,23 @@ pub(crate) struct Values {
     pub(crate) times: bool,
 }
 
-impl Default for Room {
-    fn default() -> Self {
-        Self(VALUES_MAX)
-    }
-}
-
 impl Room {
-    fn take(&mut self) -> bool {
-        let left = self.0 > 0;
-        self.0 = self.0.saturating_sub(1);
-        left
+    /// For so many.
+    pub(crate) fn new(left: usize) -> Self {
+        Self { left, exceeded: false }
+    }
+
+    /// Takes the place of one; false when there is none.
+    pub(crate) fn take(&mut self) -> bool {
+        self.exceeded |= self.left == 0;
+        self.left = self.left.saturating_sub(1);
+        !self.exceeded
     }
 
     /// # Errors
-    /// `Refused` when there were more values than allowed, so that some are missing.
-    pub(crate) fn check(&self) -> Result<(), SearchError> {
-        match self.0 {
-            0 => Err(SearchError::Refused("statistics of more than 4,000,000 values: narrow the query")),
-            _ => Ok(()),
-        }
+    /// `Refused`, for this reason, when somebody found no place.
+    pub(crate) fn check(&self, why: &'static str) -> Result<(), SearchError> {
+        if self.exceeded { Err(SearchError::Refused(why)) } else { Ok(()) }
     }
 }
 

@@ -3,6 +3,7 @@ use statecast_state::query::{Field, Histogram, Query, Sort};
 use statecast_state::{Position, TenantId, Twin};
 
 use super::fleet::{document, empty, key, now};
+use crate::facets::{DISTINCT_MAX, FACET_VALUES_MAX};
 use crate::{FacetCounts, Question, Search, SearchError, Settings};
 
 fn index(dir: &std::path::Path) -> Search {
@@ -27,6 +28,25 @@ pub(super) fn index_of(dir: &std::path::Path, states: &[Value]) -> Search {
     }
     search.show(generation.view(Position(1)));
     search
+}
+
+#[test]
+fn facets_have_a_bound() {
+    let dir = tempfile::tempdir().unwrap();
+    let values = |count: usize| (0..count).collect::<Vec<_>>();
+    let [most, more] = [DISTINCT_MAX, DISTINCT_MAX + 1].map(values);
+    let search = index_of(dir.path(), &[json!({"most": most, "more": more}), json!({"most": most})]);
+    let (tenant, query) = (TenantId::default(), Query::parse("").unwrap());
+    let facet = |path: &str| {
+        let facets = [Field::Reported(path.into())];
+        let question = Question { facets: &facets, ..Question::new(&tenant, &query, now()) };
+        search.search(&question).map(|found| (found.facets[0].more, found.facets[0].values[0].count))
+    };
+    assert_eq!(facet("most").unwrap(), (DISTINCT_MAX - FACET_VALUES_MAX, 2));
+    assert_eq!(
+        facet("more").unwrap_err().to_string(),
+        "facets of more than 100,000 different values: narrow the query"
+    );
 }
 
 #[test]
