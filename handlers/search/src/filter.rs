@@ -9,6 +9,8 @@ use tantivy::query::{
 };
 use tantivy::schema::{Field, IndexRecordOption};
 use tantivy::{BitSet, DocId, DocSet, Score, SeekDangerResult, SegmentReader, TERMINATED, TantivyError};
+use tantivy_fst::Automaton;
+use tantivy_fst::automaton::AlwaysMatch;
 
 type Open = dyn Fn(&SegmentReader, Score) -> tantivy::Result<Box<dyn Scorer>> + Send + Sync;
 
@@ -27,10 +29,20 @@ impl Filter {
         prefix: Vec<u8>,
         holds: impl Fn(&[u8]) -> bool + Send + Sync + 'static,
     ) -> Self {
+        Self::terms_of(AlwaysMatch, field, prefix, holds)
+    }
+
+    /// The same of those that `among` accepts: it leaves out what doesn't hold anyway.
+    pub(crate) fn terms_of<A: Automaton<State: Clone> + Send + Sync + 'static>(
+        among: A,
+        field: Field,
+        prefix: Vec<u8>,
+        holds: impl Fn(&[u8]) -> bool + Send + Sync + 'static,
+    ) -> Self {
         let open = move |reader: &SegmentReader, boost: Score| {
             let mut found = BitSet::with_max_value(reader.max_doc());
             let inverted = reader.inverted_index(field)?;
-            let mut terms = inverted.terms().range().ge(&prefix).into_stream()?;
+            let mut terms = inverted.terms().search(&among).ge(&prefix).into_stream()?;
             while terms.advance() {
                 let Some(rest) = terms.key().strip_prefix(prefix.as_slice()) else { break };
                 if !holds(rest) {

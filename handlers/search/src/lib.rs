@@ -12,7 +12,7 @@
 //! - `shelf`: the directory in which a generation takes the place of another
 //! - [`status`], [`search`]: `Search`, the handle: positions, and waiting for one
 //! - [`follow`]: changes to commits, at the `pace` that the machine bears; its `course`, and `rebuild`, from nothing
-//! - `columns`, `filter`, `union`, `translate`, `within`: a query of ours to one of tantivy
+//! - `columns`, `near`, `filter`, `union`, `translate`, `within`: a query of ours to one of tantivy
 //! - `postings`, `repeated`, `fields`, `relevance`, `order`, `cursor`: what matches, in order, page by page
 //! - `values`, [`statistics`], [`histogram`], `figures`, [`facets`]: what the values of all that matches come to
 //! - [`find`]: one question, one pass, one answer
@@ -40,6 +40,7 @@ pub mod follow;
 mod course;
 mod rebuild;
 mod columns;
+mod near;
 mod filter;
 mod union;
 mod translate;

@@ -2,16 +2,10 @@
 
 use statecast_state::TenantId;
 use statecast_state::query::Field;
-use tantivy::SegmentReader;
-use tantivy::postings::BlockSegmentPostings;
-use tantivy::schema::IndexRecordOption;
 
 use crate::facts::Scope;
-use crate::postings::is_alive;
-use crate::{Search, SearchError, property};
+use crate::{Search, SearchError, postings, property};
 
-/// Only documents, without places and frequencies.
-const BASIC: IndexRecordOption = IndexRecordOption::Basic;
 /// Most names that are looked through; further ones, in alphabetical order of each segment, aren't seen.
 const NAMES_MAX: usize = 20_000;
 
@@ -31,7 +25,7 @@ impl Search {
         for reader in readers {
             let inverted = reader.inverted_index(view.fields.facts)?;
             if let Some(info) = inverted.terms().get(&term)?
-                && any_alive(reader, inverted.read_block_postings_from_terminfo(&info, BASIC)?)
+                && postings::any(reader, &inverted, &info)?
             {
                 return Ok(true);
             }
@@ -54,7 +48,7 @@ impl Search {
                 left -= 1;
                 let Some(name) = terms.key().strip_prefix(prefix.as_slice()) else { break };
                 if let Some(field) = str::from_utf8(name).ok().and_then(property::field)
-                    && any_alive(reader, inverted.read_block_postings_from_terminfo(terms.value(), BASIC)?)
+                    && postings::any(reader, &inverted, terms.value())?
                 {
                     found.push(field);
                 }
@@ -64,15 +58,4 @@ impl Search {
         found.dedup();
         Ok(found)
     }
-}
-
-/// Whether any document with a term wasn't deleted or replaced.
-fn any_alive(reader: &SegmentReader, mut postings: BlockSegmentPostings) -> bool {
-    while !postings.docs().is_empty() {
-        if postings.docs().iter().any(|doc| is_alive(reader, *doc)) {
-            return true;
-        }
-        postings.advance();
-    }
-    false
 }

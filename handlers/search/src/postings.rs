@@ -22,6 +22,22 @@ pub(crate) fn count(
     Ok(postings.doc_freq_given_deletes(alive) as usize)
 }
 
+/// Whether any document has a term.
+pub(crate) fn any(
+    reader: &SegmentReader,
+    inverted: &InvertedIndexReader,
+    term: &TermInfo,
+) -> io::Result<bool> {
+    let mut postings = inverted.read_block_postings_from_terminfo(term, IndexRecordOption::Basic)?;
+    while !postings.docs().is_empty() {
+        if postings.docs().iter().any(|doc| is_alive(reader, *doc)) {
+            return Ok(true);
+        }
+        postings.advance();
+    }
+    Ok(false)
+}
+
 /// Calls `f` with each document that has a term, and how often it has it.
 pub(crate) fn each(
     reader: &SegmentReader,

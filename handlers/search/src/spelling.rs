@@ -12,13 +12,14 @@ use statecast_state::query::{Expr, Field, Query, cursor};
 use crate::facts::Scope;
 use crate::find::Question;
 use crate::generation::View;
+use crate::near::Near;
 use crate::terms::{Rank, Terms};
 use crate::{Search, SearchError, property};
 
-/// Most words of one query that are corrected.
+/// Most words of one query that no device has and whose neighbours are looked for.
 pub const CORRECTIONS_MAX: usize = 4;
-/// Most terms of a segment that are looked at for one word: milliseconds.
-const TERMS_MAX: usize = 200_000;
+/// Most terms of a segment that are looked at for one word, of those that are near or may be.
+const TERMS_MAX: usize = 10_000;
 /// Shorter ones have too many neighbours.
 const LETTERS_MIN: usize = 3;
 /// From so many letters on two of them may differ.
@@ -54,7 +55,8 @@ impl Search {
     /// When the index fails.
     pub fn did_you_mean(&self, question: &Question<'_>) -> Result<Option<DidYouMean>, SearchError> {
         let view = self.view()?;
-        let mut speller = Speller { view: &view, scope: Scope::of(question.tenant), corrections: Vec::new() };
+        let scope = Scope::of(question.tenant);
+        let mut speller = Speller { view: &view, scope, left: CORRECTIONS_MAX, corrections: Vec::new() };
         let corrected = speller.correct(question.query.expr())?;
         if speller.corrections.is_empty() {
             return Ok(None);
@@ -74,6 +76,8 @@ impl Search {
 struct Speller<'a> {
     view: &'a View,
     scope: Scope,
+    /// How many more words are looked for.
+    left: usize,
     corrections: Vec<Correction>,
 }
 
@@ -117,17 +121,20 @@ impl Speller<'_> {
     /// The nearest of the known texts, and notes it; none when the text is known, or nothing is near.
     fn nearest(&mut self, known: &Terms<'_>, text: &str) -> tantivy::Result<Option<String>> {
         let letters = text.chars().count();
-        let done = self.corrections.len() >= CORRECTIONS_MAX;
-        if done || letters < LETTERS_MIN || known.count(text.as_bytes())? > 0 {
+        if self.left == 0 || letters < LETTERS_MIN || known.count(text.as_bytes())? > 0 {
             return Ok(None);
         }
+        self.left -= 1;
         let far = if letters < LETTERS_OF_TWO { 1 } else { 2 };
+        let among = Near::new(known.prefix.clone(), text, far);
         let near = |term: &[u8]| {
             let term = std::str::from_utf8(term).ok()?;
             let distance = (1..=far).find(|edits| is_near(term, text, *edits))?;
-            Some(Near { text: term.to_owned(), distance })
+            Some(Neighbour { text: term.to_owned(), distance })
         };
-        let Some((near, devices)) = known.ranked(1, TERMS_MAX, near)?.pop() else { return Ok(None) };
+        let Some((near, devices)) = known.ranked_of(&among, 1, TERMS_MAX, near)?.pop() else {
+            return Ok(None);
+        };
         let correction = Correction { was: text.to_owned(), instead: near.text.clone(), devices };
         self.corrections.push(correction);
         Ok(Some(near.text))
@@ -135,12 +142,12 @@ impl Speller<'_> {
 }
 
 /// A text that is near another.
-struct Near {
+struct Neighbour {
     text: String,
     distance: u8,
 }
 
-impl Rank for Near {
+impl Rank for Neighbour {
     fn rank(&self) -> usize {
         usize::from(self.distance)
     }

@@ -13,6 +13,8 @@ use serde_json::Value;
 use statecast_state::TenantId;
 use statecast_state::query::{Field, list, text};
 use tantivy::schema;
+use tantivy_fst::Automaton;
+use tantivy_fst::automaton::AlwaysMatch;
 
 use crate::facts::Scope;
 use crate::generation::View;
@@ -24,6 +26,8 @@ pub const TERMS_MAX: usize = 4_000;
 const TERMS_MIN: usize = 200;
 /// Most names of fields in a segment that are looked at: there are fewer of them.
 pub const NAMES_MAX: usize = 20_000;
+/// Most values of a field and kind in a segment that are asked whether a device has them: all of them may have been replaced.
+const KINDS_TERMS_MAX: usize = 100;
 /// Of those that could be told, this many times as many are counted exactly.
 const COUNTED: usize = 2;
 
@@ -94,7 +98,7 @@ impl Search {
             let mut present = Vec::new();
             for (kind, prefix) in kinds {
                 let terms = Terms { view: &view, field: view.fields.facts, prefix };
-                if terms.any()? {
+                if terms.any(KINDS_TERMS_MAX)? {
                     present.push(kind);
                 }
             }
@@ -171,8 +175,19 @@ impl Terms<'_> {
     /// Those of which `read` makes something, which is given what follows the prefix: in the order of their ranks, and
     /// of one rank the most frequent first; with the number of devices. At most `looked_at_max` terms of a segment
     /// are looked at.
-    pub(crate) fn ranked<T: Rank>(
+    fn ranked<T: Rank>(
         &self,
+        terms_max: usize,
+        looked_at_max: usize,
+        read: impl Fn(&[u8]) -> Option<T>,
+    ) -> tantivy::Result<Vec<(T, usize)>> {
+        self.ranked_of(&AlwaysMatch, terms_max, looked_at_max, read)
+    }
+
+    /// The same of those that `among` accepts; others aren't looked at.
+    pub(crate) fn ranked_of<T: Rank, A: Automaton<State: Clone>>(
+        &self,
+        among: &A,
         terms_max: usize,
         looked_at_max: usize,
         read: impl Fn(&[u8]) -> Option<T>,
@@ -180,7 +195,7 @@ impl Terms<'_> {
         let mut known: HashMap<Vec<u8>, (T, usize)> = HashMap::new();
         for reader in self.view.searcher.segment_readers() {
             let inverted = reader.inverted_index(self.field)?;
-            let mut terms = inverted.terms().range().ge(&self.prefix).into_stream()?;
+            let mut terms = inverted.terms().search(among).ge(&self.prefix).into_stream()?;
             for _ in 0..looked_at_max {
                 if !terms.advance() {
                     break;
@@ -223,13 +238,17 @@ impl Terms<'_> {
         Ok(count)
     }
 
-    /// Whether there is any.
-    fn any(&self) -> tantivy::Result<bool> {
+    /// Whether there is any, within the first so many of each segment, that a device has.
+    fn any(&self, terms_max: usize) -> tantivy::Result<bool> {
         for reader in self.view.searcher.segment_readers() {
             let inverted = reader.inverted_index(self.field)?;
             let mut terms = inverted.terms().range().ge(&self.prefix).into_stream()?;
-            if terms.advance() && terms.key().starts_with(&self.prefix) {
-                return Ok(true);
+            let mut left = terms_max;
+            while left > 0 && terms.advance() && terms.key().starts_with(&self.prefix) {
+                left -= 1;
+                if postings::any(reader, &inverted, terms.value())? {
+                    return Ok(true);
+                }
             }
         }
         Ok(false)

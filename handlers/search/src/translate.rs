@@ -14,6 +14,7 @@ use crate::columns::Columns;
 use crate::facts::Scope;
 use crate::filter::Filter;
 use crate::generation::View;
+use crate::near::Near;
 use crate::schema::Fields;
 use crate::union::Union;
 use crate::{property, within};
@@ -55,9 +56,11 @@ impl Translator<'_> {
             }
             Expr::Fuzzy { word, edits } => {
                 let (word, edits) = (word.clone(), *edits);
+                let prefix = self.scope.words("").into_bytes();
+                let among = Near::new(prefix.clone(), &word, edits);
                 let near =
                     move |token: &[u8]| str::from_utf8(token).is_ok_and(|token| is_near(token, &word, edits));
-                Box::new(Filter::terms(self.fields.words, self.scope.words("").into_bytes(), near))
+                Box::new(Filter::terms_of(among, self.fields.words, prefix, near))
             }
             Expr::Phrase(tokens) => {
                 Box::new(PhraseQuery::new(tokens.iter().map(|token| self.word(token)).collect()))

@@ -62,7 +62,7 @@ fn what_was_replaced_is_not_known() {
     let dir = tempfile::tempdir().unwrap();
     let search = Search::open(dir.path(), Settings::default()).unwrap();
     let mut generation = empty(&search);
-    for state in [json!({"old": "gone"}), json!({"new": "there"})] {
+    for state in [json!({"old": "gone", "new": 7}), json!({"new": "there"})] {
         let twin = Twin { reported: document(&state), ..Twin::new(key("d").device) };
         generation.write([(key("d"), Some(twin.into()))]).unwrap();
         generation.commit(Position(1)).unwrap();
@@ -70,6 +70,7 @@ fn what_was_replaced_is_not_known() {
     search.show(generation.view(Position(1)));
     let tenant = TenantId::default();
     assert_eq!(fields(&search, &tenant, ""), [("new".to_owned(), 1)]);
+    assert_eq!(search.fields(&tenant, "new", 1).unwrap()[0].kinds, [Kind::Text]);
     assert_eq!(search.words(&tenant, "gon", 10).unwrap(), []);
     assert_eq!(meant(&search, &tenant, "gome"), None);
 }
