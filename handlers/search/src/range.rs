@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::ops::Bound;
 
 use statecast_state::{DeviceId, DeviceKey, TenantId};
+use tantivy::columnar::Column;
+use tantivy::postings::SegmentPostings;
 use tantivy::schema::IndexRecordOption;
 use tantivy::{DocSet, SegmentReader, TERMINATED, TantivyError};
 
@@ -18,6 +20,9 @@ pub(crate) struct Range {
     /// To this one; none for the end.
     pub(crate) last: Option<DeviceKey>,
 }
+
+/// The version of a device that has several documents, which no twin has.
+const SEVERAL: u64 = u64::MAX;
 
 /// The version of each device of a range that has a document.
 pub(crate) fn read(view: &View, range: &Range) -> tantivy::Result<HashMap<DeviceKey, u64>> {
@@ -36,11 +41,13 @@ pub(crate) fn read(view: &View, range: &Range) -> tantivy::Result<HashMap<Device
         }
         let mut terms = terms.into_stream()?;
         while terms.advance() {
-            if let Some(doc) = alive_doc(view, reader, terms.key())? {
+            let mut postings =
+                inverted.read_postings_from_terminfo(terms.value(), IndexRecordOption::Basic)?;
+            if let Some(version) = alive(reader, &mut postings, &column) {
                 let key = read_key(terms.key()).ok_or_else(|| {
                     TantivyError::InternalError("the index holds a key that isn't one".to_owned())
                 })?;
-                versions.insert(key, column.first(doc).unwrap_or(0));
+                versions.entry(key).and_modify(|known| *known = SEVERAL).or_insert(version);
             }
         }
     }
@@ -50,23 +57,30 @@ pub(crate) fn read(view: &View, range: &Range) -> tantivy::Result<HashMap<Device
 /// The version of a device, 0 for one that has no document.
 pub(crate) fn version(view: &View, key: &DeviceKey) -> tantivy::Result<u64> {
     let term = schema::key_bytes(key);
+    let mut known = None;
     for reader in view.searcher.segment_readers() {
-        if let Some(doc) = alive_doc(view, reader, &term)? {
-            return Ok(reader.fast_fields().u64(VERSION_COLUMN)?.first(doc).unwrap_or(0));
+        let inverted = reader.inverted_index(view.fields.key)?;
+        let Some(info) = inverted.terms().get(&term)? else { continue };
+        let mut postings = inverted.read_postings_from_terminfo(&info, IndexRecordOption::Basic)?;
+        let column = reader.fast_fields().u64(VERSION_COLUMN)?;
+        if let Some(version) = alive(reader, &mut postings, &column) {
+            known = Some(known.map_or(version, |_| SEVERAL));
         }
     }
-    Ok(0)
+    Ok(known.unwrap_or(0))
 }
 
-/// The document with this key that isn't deleted.
-fn alive_doc(view: &View, reader: &SegmentReader, term: &[u8]) -> tantivy::Result<Option<u32>> {
-    let inverted = reader.inverted_index(view.fields.key)?;
-    let Some(info) = inverted.terms().get(term)? else { return Ok(None) };
-    let mut postings = inverted.read_postings_from_terminfo(&info, IndexRecordOption::Basic)?;
-    while postings.doc() != TERMINATED && !is_alive(reader, postings.doc()) {
+/// The version in the document that isn't deleted; none when there is none.
+fn alive(reader: &SegmentReader, postings: &mut SegmentPostings, versions: &Column<u64>) -> Option<u64> {
+    let mut known = None;
+    while postings.doc() != TERMINATED {
+        if is_alive(reader, postings.doc()) {
+            let version = versions.first(postings.doc()).unwrap_or(0);
+            known = Some(known.map_or(version, |_| SEVERAL));
+        }
         postings.advance();
     }
-    Ok((postings.doc() != TERMINATED).then(|| postings.doc()))
+    known
 }
 
 fn read_key(term: &[u8]) -> Option<DeviceKey> {

@@ -6,9 +6,9 @@ use statecast_state::Twin;
 
 use super::fleet::{Fleet, PATIENCE, Running, document, key};
 use super::following::until;
-use crate::Verified;
 use crate::check::check_after;
 use crate::source::Source;
+use crate::{Search, Settings, Verified};
 
 #[tokio::test]
 async fn what_differs_is_found_and_repaired() {
@@ -31,6 +31,31 @@ async fn what_differs_is_found_and_repaired() {
     assert_eq!(index.ids("n:5000", ""), ["d00200", "missing"]);
     assert_eq!(index.total("id:d00100"), 0);
     assert_eq!(index.verify(&fleet).await.unwrap(), Verified { checked: 1_500, ..Verified::default() });
+    index.stop().await;
+}
+
+#[tokio::test]
+async fn a_device_with_two_documents_is_found_and_repaired() {
+    let dir = tempfile::tempdir().unwrap();
+    let fleet = Fleet::of(20);
+    let (path, all) = (dir.path().to_owned(), fleet.scan(None, 20).await.unwrap());
+    let upto = fleet.watermark();
+    let fill = move || {
+        let search = Search::open(&path, Settings::default()).unwrap();
+        let filling = search.take_hands().unwrap().shelf.create().unwrap();
+        filling.add(&all).unwrap();
+        // One as it was, and one as it is.
+        let before = Twin { version: 0, ..Twin::clone(&all[3].1) };
+        filling.add(&[(all[3].0.clone(), Arc::new(before)), all[7].clone()]).unwrap();
+        drop(filling.finish(upto, upto).unwrap());
+    };
+    tokio::task::spawn_blocking(fill).await.unwrap();
+    let index = Running::start(dir.path(), &fleet).await;
+    index.caught_up(&fleet).await;
+    assert_eq!(index.total(""), 22);
+    let found = index.verify(&fleet).await.unwrap();
+    assert_eq!(found, Verified { checked: 20, different: 2, repaired: 2, ..Verified::default() });
+    assert_eq!(index.total(""), 20);
     index.stop().await;
 }
 
