@@ -79,7 +79,9 @@ impl<'a> Course<'a> {
 
     /// Follows until it is stopped, or the index fails.
     pub(crate) async fn run(mut self, requests: &mut Receiver<Request>) -> anyhow::Result<()> {
-        self.look_at_what_was_opened();
+        if !self.look_at_what_was_opened().await {
+            return Ok(());
+        }
         let follower = self.follower;
         loop {
             if self.build.is_none() && self.wanted.is_some_and(|from| Instant::now() >= from) {
@@ -132,11 +134,14 @@ impl<'a> Course<'a> {
         self.settle().await
     }
 
-    fn look_at_what_was_opened(&mut self) {
+    /// False when it was stopped.
+    async fn look_at_what_was_opened(&mut self) -> bool {
         let follower = self.follower;
+        let committed = follower.ask("read the last position", || follower.source.committed()).await;
+        let Some(committed) = committed else { return false };
         match &self.current {
             None => self.want("there is none"),
-            Some(_) if self.at > follower.source.watermark() => {
+            Some(current) if current.newest() > committed => {
                 // The database was restored: what is in the index never was.
                 follower.search.hide();
                 self.current = None;
@@ -149,6 +154,7 @@ impl<'a> Course<'a> {
                 self.show();
             }
         }
+        true
     }
 
     fn want(&mut self, why: &'static str) {
@@ -188,6 +194,9 @@ impl<'a> Course<'a> {
 
     async fn take_in(&mut self, changes: Changes) -> anyhow::Result<()> {
         self.at = changes.upto;
+        if let Some(current) = &mut self.current {
+            current.has(changes.newest);
+        }
         self.write(changes.items).await
     }
 

@@ -55,6 +55,11 @@ impl Filling {
         Ok(Self { path: path.to_owned(), fields, directory, index, writer, schema_version })
     }
 
+    /// Where it is on disk.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Adds devices that it doesn't have. Several may do so at a time.
     pub(crate) fn add(&self, page: &[(DeviceKey, Arc<Twin>)]) -> Result<(), Unfit> {
         for (key, twin) in page {
@@ -63,10 +68,10 @@ impl Filling {
         Ok(())
     }
 
-    /// It has everything, as of `position`.
-    pub(crate) fn finish(self, position: Position) -> Result<Generation, Unfit> {
+    /// It has everything, as of `position`, and `newest` is a change that it has.
+    pub(crate) fn finish(self, position: Position, newest: Position) -> Result<Generation, Unfit> {
         let Self { path, fields, directory, index, mut writer, schema_version } = self;
-        let payload = Payload { schema: schema_version, position };
+        let payload = Payload { schema: schema_version, position, newest };
         let mut commit = writer.prepare_commit()?;
         commit.set_payload(&payload.write()?);
         commit.commit()?;

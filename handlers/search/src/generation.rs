@@ -38,6 +38,9 @@ pub(crate) struct Payload {
     pub(crate) schema: u32,
     /// All changes up to here are in it.
     pub(crate) position: Position,
+    /// The newest of them that was written, where that is known.
+    #[serde(default)]
+    pub(crate) newest: Position,
 }
 
 impl Payload {
@@ -165,6 +168,16 @@ impl Generation {
         self.payload.position
     }
 
+    /// The newest change that was written into it, where that is known.
+    pub(crate) fn newest(&self) -> Position {
+        self.payload.newest
+    }
+
+    /// Changes up to this one are written, or will be before the next commit.
+    pub(crate) fn has(&mut self, newest: Position) {
+        self.payload.newest = newest.max(self.payload.newest);
+    }
+
     /// The version of what was written into it.
     pub(crate) fn schema(&self) -> u32 {
         self.payload.schema
@@ -202,16 +215,33 @@ impl Generation {
     pub(crate) fn commit(&mut self, position: Position) -> Result<(), Unfit> {
         let started = Instant::now();
         self.written = None;
-        // Behind what they replace.
-        let again = std::mem::take(&mut self.again);
-        self.write(again)?;
-        self.written = None;
+        self.write_again()?;
         let mut commit = self.writer.prepare_commit()?;
         self.payload.position = position;
         commit.set_payload(&self.payload.write()?);
         commit.commit()?;
         self.reload()?;
         histogram!("statecast_search_commit_seconds").record(started.elapsed());
+        Ok(())
+    }
+
+    /// Writes devices once more, behind what they replace. Told which before the first document: what was written
+    /// since the last commit may become a segment at any time, and then is asked for those to be replaced, once.
+    fn write_again(&mut self) -> Result<(), Unfit> {
+        let again = std::mem::take(&mut self.again);
+        if again.is_empty() {
+            return Ok(());
+        }
+        let replaced = Replaced::new(self.fields.key);
+        for key in again.keys() {
+            replaced.add(key);
+        }
+        self.writer.delete_query(Box::new(replaced))?;
+        for (key, twin) in again {
+            if let Some(twin) = twin {
+                self.writer.add_document(entry::document(&self.fields, &key, &twin))?;
+            }
+        }
         Ok(())
     }
 

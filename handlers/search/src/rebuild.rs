@@ -8,11 +8,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use statecast_state::{DeviceKey, Position};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::DropGuard;
 use tracing::info;
 
+use crate::filling::Filling;
 use crate::follow::{COMMIT_CHANGES_MAX, Feed, Follower, blocking};
 use crate::generation::Generation;
 use crate::status::Progress;
@@ -47,33 +49,58 @@ impl Follower {
     async fn build(&self) -> anyhow::Result<Option<Generation>> {
         let position = self.source.watermark();
         info!(%position, "the index is built anew");
-        let started = Instant::now();
         let Some(total) = self.ask("count twins", || self.source.count()).await else { return Ok(None) };
-        let mut progress = Progress { done: 0, total };
+        let progress = Progress { done: 0, total };
         self.search.progress(Some(progress));
 
         let shelf = self.shelf.clone();
-        let filling = Arc::new(blocking(move || shelf.create()).await?);
-        let (mut after, mut writing) = (None, None::<JoinHandle<_>>);
-        loop {
-            let Some(page) = self.ask("scan twins", || self.source.scan(after.clone(), PAGE_TWINS)).await
-            else {
-                return Ok(None);
-            };
-            if let Some(writing) = writing.take() {
-                writing.await.context("write the index")??;
-            }
-            let Some((last, _)) = page.last() else { break };
-            after = Some(last.clone());
-            progress.done += page.len() as u64;
-            self.search.progress(Some(progress));
-            let filling = filling.clone();
-            writing = Some(tokio::task::spawn_blocking(move || filling.add(&page)));
+        let filling = blocking(move || shelf.create()).await?;
+        let path = filling.path().to_owned();
+        let built = self.complete(filling, position, progress).await;
+        if !matches!(built, Ok(Some(_))) {
+            // The next try makes another: half an index each time would fill the disk.
+            let shelf = self.shelf.clone();
+            tokio::task::spawn_blocking(move || shelf.remove(&path)).await.context("remove the index")?;
         }
-        let filling = Arc::into_inner(filling).context("somebody still writes the index")?;
-        let built = blocking(move || filling.finish(position)).await?;
+        built
+    }
+
+    /// Makes a generation of an empty filling; none when it was stopped.
+    async fn complete(
+        &self,
+        filling: Filling,
+        position: Position,
+        mut progress: Progress,
+    ) -> anyhow::Result<Option<Generation>> {
+        let started = Instant::now();
+        let newest = self.ask("read the last position", || self.source.committed()).await;
+        let Some(newest) = newest else { return Ok(None) };
+        let Some(filling) = self.fill(filling, &mut progress).await? else { return Ok(None) };
+        let built = blocking(move || filling.finish(position, newest)).await?;
         info!(%position, twins = progress.done, seconds = started.elapsed().as_secs_f64(), "the index is built");
         self.catch_up(built).await
+    }
+
+    /// Writes all twins; none when it was stopped.
+    async fn fill(&self, filling: Filling, progress: &mut Progress) -> anyhow::Result<Option<Filling>> {
+        let filling = Arc::new(filling);
+        let scan = |after: Option<DeviceKey>| {
+            self.ask("scan twins", move || self.source.scan(after.clone(), PAGE_TWINS))
+        };
+        let mut page = scan(None).await;
+        loop {
+            let Some(twins) = page else { return Ok(None) };
+            let Some((last, _)) = twins.last() else { break };
+            let (last, count) = (last.clone(), twins.len() as u64);
+            let shared = filling.clone();
+            let write = tokio::task::spawn_blocking(move || shared.add(&twins));
+            let (next, written) = tokio::join!(scan(Some(last)), write);
+            written.context("write the index")??;
+            progress.done += count;
+            self.search.progress(Some(*progress));
+            page = next;
+        }
+        Arc::into_inner(filling).context("somebody still writes the index").map(Some)
     }
 
     /// Brings a new generation to about where the one that answers is.
@@ -86,6 +113,7 @@ impl Follower {
                     None => return Ok(None),
                     Some(Feed::Changes(changes)) => {
                         changed.extend(changes.items);
+                        built.has(changes.newest);
                         at = changes.upto;
                     }
                     Some(Feed::Gone) => bail!("the feed was cut off while the index was built"),

@@ -2,8 +2,8 @@
 //!
 //! Told of each device by itself, tantivy makes a query of each and runs each on every segment. One query for a
 //! whole commit costs a look into the dictionary for each device and segment, and nothing else. It is given before the
-//! first document, so that it isn't about those of this commit, and looked at when all of them are there: devices are
-//! added until then.
+//! first document, so that it is only about those of commits before, and these are asked for it when all devices are
+//! there: they are added until then. One that is about documents of its own commit has all devices when it is given.
 
 use std::collections::BTreeSet;
 use std::fmt;

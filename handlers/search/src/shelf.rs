@@ -66,7 +66,7 @@ impl Shelf {
         let number = self.highest.fetch_add(1, Ordering::Relaxed) + 1;
         let path = self.path(self.settings.schema_version, number);
         info!(index = %path.display(), "a new index");
-        Filling::create(&path, self.settings.schema_version)
+        Filling::create(&path, self.settings.schema_version).inspect_err(|_| self.remove(&path))
     }
 
     /// Removes a generation that is no longer written. Searches that still read it are not disturbed.

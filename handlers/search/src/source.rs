@@ -34,6 +34,10 @@ pub trait Source: Send + Sync + 'static {
     /// The position up to which all changes are resolved: committed, or never to be.
     fn watermark(&self) -> Position;
 
+    /// The position of the last change that was committed. It may be far below the watermark, as positions are reserved
+    /// many at a time.
+    fn committed(&self) -> BoxFuture<'_, anyhow::Result<Position>>;
+
     /// The changes after `after`, at most a few thousand: at once when there are some, else as soon as there
     /// are. Fails with [`FeedGone`] when the feed no longer reaches back that far.
     fn changes(&self, after: Position) -> BoxFuture<'_, anyhow::Result<Changes>>;
@@ -45,6 +49,8 @@ pub struct Changes {
     /// The device and its twin afterwards, none when it was removed. Earlier changes of a device may be left
     /// out, and a twin may be newer than the change that it stands for.
     pub items: Vec<(DeviceKey, Option<Arc<Twin>>)>,
+    /// The newest of them; `after` when there are none.
+    pub newest: Position,
     /// All changes up to here are among them, or were before.
     pub upto: Position,
 }

@@ -31,7 +31,8 @@ impl Truth {
         match self.feed.read(after, READ_MAX) {
             Read::Changes(changes, upto) => {
                 let items = changes.iter().map(|change| (change.key.clone(), change.after.clone())).collect();
-                Ok(Changes { items, upto })
+                let newest = changes.last().map_or(after, |change| change.position);
+                Ok(Changes { items, newest, upto })
             }
             Read::Behind(from) => self.catch_up(after, from).await,
         }
@@ -39,10 +40,12 @@ impl Truth {
 
     /// Reads from the history which devices changed, and from the table what they are now.
     async fn catch_up(&self, after: Position, from: Position) -> Result<Changes> {
+        let rows = self.store.feed(after, from, READ_MAX).await?;
+        // Asked last: what was dropped by then may be missing.
         if self.store.feed_floor().await? > after {
             return Err(FeedGone(after).into());
         }
-        let rows = self.store.feed(after, from, READ_MAX).await?;
+        let newest = rows.last().map_or(after, |row| row.row.position);
         let upto = rows.last().filter(|_| rows.len() >= READ_MAX).map_or(from, |row| row.row.position);
         let mut keys: Vec<DeviceKey> = rows.into_iter().map(|row| row.key).collect();
         keys.sort();
@@ -50,6 +53,7 @@ impl Truth {
         let twins = self.store.twins(&keys).await?;
         Ok(Changes {
             items: keys.into_iter().zip(twins.into_iter().map(|twin| twin.map(Arc::new))).collect(),
+            newest,
             upto,
         })
     }
@@ -97,6 +101,10 @@ impl Source for Truth {
 
     fn watermark(&self) -> Position {
         self.feed.watermark()
+    }
+
+    fn committed(&self) -> BoxFuture<'_, Result<Position>> {
+        async move { Ok(self.store.last_position().await?) }.boxed()
     }
 
     fn changes(&self, after: Position) -> BoxFuture<'_, Result<Changes>> {

@@ -45,4 +45,12 @@ impl Store {
         let dropped: i64 = deadline(query.fetch_one(&self.pool)).await?;
         Ok(Position(unsigned(dropped)))
     }
+
+    /// The position of the last change that was committed, dropped ones included.
+    pub async fn last_position(&self) -> Result<Position, StoreError> {
+        let query =
+            sqlx::query_scalar("SELECT greatest(dropped, (SELECT max(position) FROM history)) FROM owner");
+        let last: i64 = deadline(query.fetch_one(&self.pool)).await?;
+        Ok(Position(unsigned(last)))
+    }
 }

@@ -22,6 +22,9 @@ use crate::{Changes, Digest, FeedGone, Page, Question, Search, Settings, Source,
 /// Long enough for a slow machine; a test that waits this long has failed.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Positions that are reserved at a time.
+const RESERVED: u64 = 1_000_000;
+
 #[derive(Default)]
 pub(super) struct Fleet {
     inner: Mutex<Inner>,
@@ -41,6 +44,8 @@ struct Inner {
     twins: BTreeMap<DeviceKey, Arc<Twin>>,
     feed: Vec<(Position, DeviceKey, Option<Arc<Twin>>)>,
     watermark: u64,
+    /// Positions that were reserved, and given to no change.
+    reserved: u64,
     forgotten: u64,
 }
 
@@ -102,6 +107,7 @@ impl Fleet {
         let mut inner = self.inner.lock();
         inner.feed.retain(|(position, ..)| *position <= watermark);
         inner.watermark = watermark.0;
+        inner.reserved = RESERVED;
     }
 
     /// The feed up to here is dropped.
@@ -175,7 +181,12 @@ impl Source for Fleet {
     }
 
     fn watermark(&self) -> Position {
-        Position(self.inner.lock().watermark)
+        let inner = self.inner.lock();
+        Position(inner.watermark + inner.reserved)
+    }
+
+    fn committed(&self) -> BoxFuture<'_, anyhow::Result<Position>> {
+        Box::pin(async { self.answer(Position(self.inner.lock().watermark)) })
     }
 
     fn changes(&self, after: Position) -> BoxFuture<'_, anyhow::Result<Changes>> {
@@ -193,7 +204,7 @@ impl Source for Fleet {
                         let upto = *upto;
                         let items =
                             items.into_iter().map(|(_, key, twin)| (key.clone(), twin.clone())).collect();
-                        return self.answer(Changes { items, upto });
+                        return self.answer(Changes { items, newest: upto, upto });
                     }
                 }
                 changed.await;
@@ -250,7 +261,7 @@ impl Running {
 
 /// An empty index that nobody follows, to be written by hand.
 pub(super) fn empty(search: &Search) -> Generation {
-    search.take_hands().unwrap().shelf.create().unwrap().finish(Position(0)).unwrap()
+    search.take_hands().unwrap().shelf.create().unwrap().finish(Position(0), Position(0)).unwrap()
 }
 
 pub(super) fn now() -> Timestamp {

@@ -49,6 +49,30 @@ async fn while_it_is_built_anew_the_old_one_follows() {
 }
 
 #[tokio::test]
+async fn a_build_that_fails_leaves_nothing_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    let fleet = Fleet::of(100);
+    let index = Running::start(dir.path(), &fleet).await;
+    index.caught_up(&fleet).await;
+    fleet.held.send_replace(true);
+    let rebuild = tokio::spawn({
+        let search = index.search.clone();
+        async move { search.rebuild().await }
+    });
+    until(|| index.search.status().building.is_some()).await;
+    until(|| generations(dir.path()).len() == 2).await;
+    // By the time the first try has read everything, the feed doesn't reach back to its beginning.
+    fleet.report("d00001", &json!({"mark": 1}));
+    index.caught_up(&fleet).await;
+    fleet.forget(fleet.watermark());
+    fleet.held.send_replace(false);
+    rebuild.await.unwrap().unwrap();
+    assert_eq!(index.total("mark:1"), 1);
+    assert_eq!(generations(dir.path()), [format!("s{SCHEMA_VERSION}-3")]);
+    index.stop().await;
+}
+
+#[tokio::test]
 async fn one_of_another_schema_answers_until_the_new_one_is_there() {
     let dir = tempfile::tempdir().unwrap();
     let fleet = Fleet::of(100);

@@ -230,10 +230,11 @@ impl Teller for Changes {
                 changes.map(|changes| (changes.iter().flat_map(|change| self.tell(change)).collect(), upto))
             );
         }
+        let rows = self.store.feed(after, upto, READ_MAX).await?;
+        // Asked last: what was dropped by then may be missing.
         if self.store.feed_floor().await? > after {
             return Ok(None);
         }
-        let rows = self.store.feed(after, upto, READ_MAX).await?;
         let reached = rows.last().filter(|_| rows.len() >= READ_MAX).map_or(upto, |row| row.row.position);
         let events = rows
             .into_iter()
