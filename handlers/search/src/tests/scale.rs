@@ -99,6 +99,35 @@ async fn documents_of_64_kib() {
     index.stop().await;
 }
 
+/// Who adds documents waits while so many are on their way to the writer.
+const QUEUE: usize = 10_000;
+
+#[test]
+fn more_devices_are_written_twice_than_wait_to_be_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let search = Search::open(dir.path(), Settings::default()).unwrap();
+    let mut generation = empty(&search);
+    // A segment is full after some thousands of them.
+    let devices = |round: usize| {
+        (0..QUEUE * 2).map(move |device| {
+            let key = key(&format!("d{device:05}"));
+            let reported =
+                document(&json!({ "round": round, "device": device, "text": format!("t{device} r{round}") }));
+            let twin = Twin { reported, ..Twin::new(key.device.clone()) };
+            (key, Some(twin.into()))
+        })
+    };
+    generation.write(devices(1)).unwrap();
+    generation.write(devices(2)).unwrap();
+    generation.commit(Position(1)).unwrap();
+    search.show(generation.view(Position(1)));
+    let total = |query: &str| {
+        let query = Query::parse(query).unwrap();
+        search.search(&Question::new(&TenantId::default(), &query, now())).unwrap().total
+    };
+    assert_eq!([total(""), total("round:2"), total("round:1")], [QUEUE * 2, QUEUE * 2, 0]);
+}
+
 #[test]
 fn more_for_a_commit_than_there_is_memory_for() {
     const DEVICES: usize = 300;
