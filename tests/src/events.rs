@@ -14,6 +14,7 @@ use crate::wait::PATIENCE;
 pub struct Events {
     chunks: BoxStream<'static, reqwest::Result<Vec<u8>>>,
     text: Vec<u8>,
+    last_id: Option<String>,
 }
 
 /// One event.
@@ -40,7 +41,7 @@ impl Events {
         let response = request.send().await.context("follow")?;
         ensure!(response.status().is_success(), "{}", response.status());
         let chunks = response.bytes_stream().map(|chunk| chunk.map(|bytes| bytes.to_vec()));
-        Ok(Self { chunks: chunks.boxed(), text: Vec::new() })
+        Ok(Self { chunks: chunks.boxed(), text: Vec::new(), last_id: None })
     }
 
     /// The next event.
@@ -51,7 +52,36 @@ impl Events {
         timeout(PATIENCE, self.read()).await.context("no event came")?
     }
 
+    /// The last id that came, with an event or without one: what a browser would come back with.
+    pub fn last_id(&self) -> Option<&str> {
+        self.last_id.as_deref()
+    }
+
+    /// Waits for an id that comes without an event.
+    ///
+    /// # Errors
+    /// When none comes, or an event comes first.
+    pub async fn mark(&mut self) -> Result<String> {
+        let block = timeout(PATIENCE, self.block()).await.context("no id came")??;
+        ensure!(field(&block, "data:").is_none(), "{block}");
+        Ok(field(&block, "id:").context("no id")?.to_owned())
+    }
+
     async fn read(&mut self) -> Result<Event> {
+        loop {
+            let block = self.block().await?;
+            // A comment only says that the connection lives, an id how far it is.
+            if let Some(data) = field(&block, "data:") {
+                let data = serde_json::from_str(data).context("data")?;
+                let [name, id] =
+                    ["event:", "id:"].map(|name| field(&block, name).unwrap_or_default().to_owned());
+                return Ok(Event { name, id, data });
+            }
+        }
+    }
+
+    /// The lines up to the next empty one.
+    async fn block(&mut self) -> Result<String> {
         loop {
             let Some(end) = self.text.windows(2).position(|pair| pair == b"\n\n") else {
                 let chunk = self.chunks.next().await.context("the stream ended")?;
@@ -60,13 +90,14 @@ impl Events {
             };
             let block: Vec<u8> = self.text.drain(..end + 2).collect();
             let block = String::from_utf8(block)?;
-            let field = |name: &str| block.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
-            // A comment only says that the connection lives.
-            if let Some(data) = field("data:") {
-                let data = serde_json::from_str(data).context("data")?;
-                let (name, id) = (field("event:").unwrap_or_default(), field("id:").unwrap_or_default());
-                return Ok(Event { name: name.to_owned(), id: id.to_owned(), data });
+            if let Some(id) = field(&block, "id:") {
+                self.last_id = Some(id.to_owned());
             }
+            return Ok(block);
         }
     }
+}
+
+fn field<'a>(block: &'a str, name: &str) -> Option<&'a str> {
+    block.lines().find_map(|line| line.strip_prefix(name)).map(str::trim)
 }

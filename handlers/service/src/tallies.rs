@@ -1,21 +1,31 @@
 //! How many devices each saved query finds: exact as of a position, and only worked out when somebody asks.
 //!
-//! *Who*: whoever lists saved queries or follows their counts. Nothing runs in between.
-//! *How*: the first to ask has every device of the tenant looked at once; later ones read the feed from where the
-//! last stopped. Where the feed no longer reaches back that far, or a query was saved, it begins anew.
+//! *Who*: whoever lists saved queries or follows their counts. Nothing runs until somebody does, nor when nobody has for
+//! [`KEPT_FOR`].
+//! *How*: the first to ask has every device of the tenant looked at once, a page at a time, while the feed goes on; from
+//! then on the counts follow the feed, so that the next to ask reads the little that came since. When a query is saved,
+//! it begins anew.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use statecast_flow::{Feed, Read};
 use statecast_state::query::{SavedQuery, Tally};
 use statecast_state::{Position, Query, TenantId};
 use statecast_store::{Store, StoreError};
+use tokio::time::{Instant, sleep, timeout_at};
 use tracing::warn;
 
 /// Changes read from the feed at a time.
 const READ_MAX: usize = 2_000;
+/// Devices that are looked at at a time.
+const PAGE_DEVICES: usize = 500;
+/// The feed is read so often at most while nobody asks: it keeps a few seconds of a busy fleet.
+const FOLLOW_EVERY: Duration = Duration::from_millis(250);
+/// For how long counts are kept after somebody asked.
+const KEPT_FOR: Duration = Duration::from_secs(600);
 
 /// The saved queries of all tenants, and their counts.
 pub struct Tallies {
@@ -30,6 +40,8 @@ type Shared = Arc<tokio::sync::Mutex<Option<Counted>>>;
 struct Counted {
     saved: Vec<SavedQuery>,
     tally: Tally,
+    /// When somebody asked last.
+    asked: Instant,
 }
 
 /// Saved queries, and how many devices each found after the changes up to a position.
@@ -53,24 +65,28 @@ impl Tallies {
     pub async fn counts(&self, tenant: &TenantId) -> Result<Counts, StoreError> {
         let shared = self.shared(tenant);
         let mut counted = shared.lock().await;
+        let anew = counted.is_none();
         loop {
-            let Some(Counted { saved, tally }) = counted.as_mut() else {
+            let Some(Counted { saved, tally, asked }) = counted.as_mut() else {
                 *counted = Some(Box::pin(self.count(tenant)).await?);
                 continue;
             };
-            if !self.catch_up(tenant, tally) {
+            if !catch_up(&self.feed, tenant, tally) {
                 *counted = None;
                 continue;
             }
+            if anew {
+                tokio::spawn(keep(self.feed.clone(), tenant.clone(), Arc::downgrade(&shared)));
+            }
+            *asked = Instant::now();
             let items = saved.iter().cloned().zip(tally.counts().iter().copied()).collect();
             return Ok(Counts { items, position: tally.position() });
         }
     }
 
-    /// The saved queries of a tenant are others now.
-    pub async fn forget(&self, tenant: &TenantId) {
-        let shared = self.shared(tenant);
-        *shared.lock().await = None;
+    /// The saved queries of a tenant are others now: who asks from now on is told of these.
+    pub fn forget(&self, tenant: &TenantId) {
+        self.tenants.lock().remove(tenant);
     }
 
     fn shared(&self, tenant: &TenantId) -> Shared {
@@ -91,28 +107,58 @@ impl Tallies {
             }
         }
         let mut tally = Tally::new(queries, began_at);
-        let census = self.store.census(tenant, began_at, |twin, last| tally.exists(twin, last));
-        let removed = Box::pin(census).await?;
-        for (device, last) in removed {
-            tally.removed(device, last);
-        }
-        Ok(Counted { saved, tally })
-    }
-
-    /// Shows the tally what happened since; false when the feed doesn't reach back far enough.
-    fn catch_up(&self, tenant: &TenantId, tally: &mut Tally) -> bool {
-        let now = self.feed.watermark();
-        while tally.position() < now {
-            match self.feed.read(tally.position(), READ_MAX) {
-                Read::Changes(changes, upto) => {
-                    for change in changes.iter().filter(|change| change.key.tenant == *tenant) {
-                        tally.changed(change);
-                    }
-                    tally.reached(upto);
-                }
-                Read::Behind(_) => return false,
+        while let Some(after) = tally.next() {
+            let page = self.store.census(tenant, after, tally.position(), PAGE_DEVICES).await?;
+            for (device, last) in &page.removed {
+                tally.removed(device, *last);
+            }
+            for (last, twin) in &page.members {
+                tally.exists(twin, *last);
+            }
+            let last = page.members.into_iter().nth(PAGE_DEVICES - 1);
+            tally.page_ends(last.map(|(_, twin)| twin.device));
+            if !catch_up(&self.feed, tenant, &mut tally) {
+                warn!(%tenant, "the feed was cut off while saved queries were counted");
+                break;
             }
         }
-        true
+        Ok(Counted { saved, tally, asked: Instant::now() })
     }
+}
+
+/// Keeps counts up with the feed until nobody has asked for a while, or they are forgotten.
+async fn keep(feed: Feed, tenant: TenantId, shared: Weak<tokio::sync::Mutex<Option<Counted>>>) {
+    loop {
+        let Some(shared) = shared.upgrade() else { return };
+        let mut counted = shared.lock().await;
+        let Some(Counted { tally, asked, .. }) = counted.as_mut() else { return };
+        let end = *asked + KEPT_FOR;
+        if Instant::now() >= end || !catch_up(&feed, &tenant, tally) {
+            *counted = None;
+            return;
+        }
+        let position = tally.position();
+        drop(counted);
+        drop(shared);
+        // Whichever comes first, it is looked at above.
+        drop(timeout_at(end, feed.wait_after(position)).await);
+        sleep(FOLLOW_EVERY).await;
+    }
+}
+
+/// Shows a tally what happened since; false when the feed doesn't reach back far enough.
+fn catch_up(feed: &Feed, tenant: &TenantId, tally: &mut Tally) -> bool {
+    let now = feed.watermark();
+    while tally.position() < now {
+        match feed.read(tally.position(), READ_MAX) {
+            Read::Changes(changes, upto) => {
+                for change in changes.iter().filter(|change| change.key.tenant == *tenant) {
+                    tally.changed(change);
+                }
+                tally.reached(upto);
+            }
+            Read::Behind(_) => return false,
+        }
+    }
+    true
 }

@@ -7,8 +7,14 @@ use crate::rows::{Columns, limit, signed};
 use crate::store::deadline;
 use crate::{Store, StoreError};
 
-/// Rows of a census read at a time.
-const CENSUS_ROWS: usize = 2_000;
+/// Some devices of a tenant, as of one moment.
+#[derive(Debug)]
+pub struct Census {
+    /// Those that exist, each with the position of its last change.
+    pub members: Vec<(Position, Twin)>,
+    /// Those that were removed of late, and by which change; each may exist again.
+    pub removed: Vec<(DeviceId, Position)>,
+}
 
 impl Store {
     /// The twin of one device.
@@ -29,24 +35,12 @@ impl Store {
         after: Option<&DeviceId>,
         rows_max: usize,
     ) -> Result<Vec<Twin>, StoreError> {
-        let members = self.members(tenant, after, rows_max).await?;
-        Ok(members.into_iter().map(|(_, twin)| twin).collect())
-    }
-
-    /// The same, each with the position of its last change.
-    pub async fn members(
-        &self,
-        tenant: &TenantId,
-        after: Option<&DeviceId>,
-        rows_max: usize,
-    ) -> Result<Vec<(Position, Twin)>, StoreError> {
         let sql = "SELECT * FROM devices WHERE tenant = $1 AND device > $2 ORDER BY device LIMIT $3";
         let query = sqlx::query(sql)
             .bind(tenant.as_str())
             .bind(after.map_or("", DeviceId::as_str))
             .bind(limit(rows_max));
-        let rows = deadline(query.fetch_all(&self.pool)).await?;
-        rows.iter().map(|row| Ok((row.position()?, row.twin()?))).collect()
+        deadline(query.fetch_all(&self.pool)).await?.iter().map(Columns::twin).collect()
     }
 
     /// The twins of these devices of a tenant, in the same order; none for a device that doesn't exist.
@@ -74,44 +68,45 @@ impl Store {
         Ok(twins)
     }
 
-    /// Shows every device of a tenant as of one moment, each with the position of its last change. Answers which
-    /// devices were removed after `since`, and by which change.
+    /// The devices of a tenant after `after`, in the order of their ids, at most `rows_max`, each with the position of
+    /// its last change, and those that were removed after `since`: as of one moment.
     pub async fn census(
         &self,
         tenant: &TenantId,
+        after: Option<&DeviceId>,
         since: Position,
-        mut show: impl FnMut(&Twin, Position) + Send,
-    ) -> Result<Vec<(DeviceId, Position)>, StoreError> {
-        let mut connection = Box::pin(deadline(self.pool.acquire())).await?;
-        let mut moment =
-            deadline(Box::pin(connection.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")))
-                .await?;
-        let mut after = String::new();
-        loop {
-            let query = sqlx::query(
+        rows_max: usize,
+    ) -> Result<Census, StoreError> {
+        let after = after.map_or("", DeviceId::as_str);
+        let work = Box::pin(async {
+            let mut connection = self.pool.acquire().await?;
+            let mut moment = connection.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
+            let members = sqlx::query(
                 "SELECT * FROM devices WHERE tenant = $1 AND device > $2 ORDER BY device LIMIT $3",
             )
             .bind(tenant.as_str())
-            .bind(&after)
-            .bind(limit(CENSUS_ROWS));
-            let rows = deadline(query.fetch_all(&mut *moment)).await?;
-            for row in &rows {
-                let twin = row.twin()?;
-                show(&twin, row.position()?);
-                twin.device.as_str().clone_into(&mut after);
-            }
-            if rows.len() < CENSUS_ROWS {
-                break;
-            }
-        }
-        let query = sqlx::query(
-            "SELECT device, position FROM history WHERE position > $1 AND tenant = $2 AND kind = 'removed'",
-        )
-        .bind(signed(since.0))
-        .bind(tenant.as_str());
-        let removed = deadline(query.fetch_all(&mut *moment)).await?;
-        deadline(moment.rollback()).await?;
-        removed.iter().map(|row| Ok((row.device()?, row.position()?))).collect()
+            .bind(after)
+            .bind(limit(rows_max))
+            .fetch_all(&mut *moment)
+            .await?;
+            let removed = sqlx::query(
+                "SELECT device, position FROM history
+                 WHERE position > $1 AND tenant = $2 AND kind = 'removed' AND device > $3",
+            )
+            .bind(signed(since.0))
+            .bind(tenant.as_str())
+            .bind(after)
+            .fetch_all(&mut *moment)
+            .await?;
+            moment.rollback().await?;
+            Ok((members, removed))
+        });
+        let (members, removed) = deadline(work).await?;
+        let members: Result<_, StoreError> =
+            members.iter().map(|row| Ok((row.position()?, row.twin()?))).collect();
+        let removed: Result<_, StoreError> =
+            removed.iter().map(|row| Ok((row.device()?, row.position()?))).collect();
+        Ok(Census { members: members?, removed: removed? })
     }
 
     /// All twins of all tenants in the order of their keys, after `after`, at most `rows_max`, without the times of

@@ -48,6 +48,11 @@ pub(crate) async fn measure(pace: &Pace, durable: f64, results: &mut Results) ->
     for fault in ["missing", "extra", "different"] {
         ensure!(verified[fault] == 0, "after {KILLS} kills: {verified}");
     }
+    // What the service itself compared meanwhile, and would have repaired.
+    let log = std::fs::read_to_string(service.dir().join("test.log")).context("read the log")?;
+    ensure!(log.contains("the index is equal to the table"), "nothing was compared meanwhile");
+    let differed: Vec<_> = log.lines().filter(|line| line.contains("the index differed")).collect();
+    ensure!(differed.is_empty(), "{differed:?}");
     let (_, options) = database::find(service.dir())?;
     let compared = compare(&api, &mut options.connect().await?).await?;
     let means =

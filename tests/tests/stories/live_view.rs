@@ -1,7 +1,7 @@
 //! A query as a live view: whoever follows it, however often it has to come back, sees each state of each device
 //! that is in it, once and in order, and ends up with what a search finds.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result, bail, ensure};
 use rand::rngs::StdRng;
@@ -110,7 +110,7 @@ async fn follow(api: Api, mut random: StdRng) -> Result<Told> {
                 }
                 _ => bail!("unexpected: {event:?}"),
             }
-            last = Some(event.id).filter(|id| !id.is_empty()).or(last);
+            last = events.last_id().map(str::to_owned).or(last);
         }
     }
 }
@@ -141,6 +141,131 @@ async fn a_snapshot_comes_first() -> Result<()> {
     // Nobody can be shown everything in nothing.
     ensure!(api.get("/v1/changes?snapshot=true").await?.status() == 400);
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_comes_back_before_anything_was_told_misses_nothing() -> Result<()> {
+    let service = Service::start()?;
+    let api = service.api();
+    let path = format!("/v1/changes?q={QUERY}");
+    let last = Events::open(&api, &path, None).await?.mark().await?;
+    for x in [9, 1] {
+        api.call(Method::POST, "/v1/devices/d/state", &json!({ "x": x })).await?;
+    }
+    let mut events = Events::open(&api, &path, Some(&last)).await?;
+    let enter = events.next().await?;
+    ensure!(enter.name == "enter" && enter.data["device"] == "d", "{enter:?}");
+
+    // While nothing happens within the query, the client learns how far it is all the same.
+    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    let position = api.call(Method::POST, "/v1/devices/e/state", &json!({ "x": 9 })).await?;
+    let mark = events.mark().await?;
+    ensure!(mark.parse::<u64>()? > enter.id.parse()?, "{mark} {position}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_that_breaks_off_begins_again() -> Result<()> {
+    let service = Service::start()?;
+    let api = service.api();
+    for n in 0..5 {
+        api.call(Method::POST, &format!("/v1/devices/d-{n}/state"), &json!({ "x": n })).await?;
+    }
+    let path = format!("/v1/changes?q={QUERY}&snapshot=true");
+    // A position of another database: what followed it can't be told.
+    let far = "999999999999";
+    for _ in 0..2 {
+        let mut events = Events::open(&api, &path, Some(far)).await?;
+        ensure!(events.next().await?.name == "reset" && events.next().await?.name == "enter");
+        ensure!(events.last_id().is_none(), "who comes back must be reset again: {:?}", events.last_id());
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_of_a_busy_fleet_becomes_what_a_search_finds() -> Result<()> {
+    // Three pages of a snapshot.
+    const DEVICES: u64 = 1_200;
+    const WRITERS: u64 = 4;
+    let seed = rand::random::<u64>();
+    let service = Service::start()?;
+    let api = service.api();
+    let write = |from: StdRng, writes: u64| {
+        let (api, mut random) = (api.clone(), from);
+        async move {
+            for _ in 0..writes {
+                let path = format!("/v1/devices/d-{}", random.random_range(0..DEVICES));
+                if random.random_ratio(1, 10) {
+                    api.request(Method::DELETE, &path).send().await?;
+                } else {
+                    let state = json!({ "x": random.random_range(0..10) });
+                    api.call(Method::POST, &format!("{path}/state"), &state).await?;
+                }
+            }
+            anyhow::Ok(())
+        }
+    };
+    let all = |writes: u64| {
+        let writers =
+            (0..WRITERS).map(|n| tokio::spawn(write(StdRng::seed_from_u64(seed ^ writes ^ n), writes)));
+        futures::future::try_join_all(writers)
+    };
+    all(600).await?.into_iter().collect::<Result<Vec<_>>>()?;
+
+    let mut views = Vec::new();
+    let writing = tokio::spawn(all(400));
+    for _ in 0..3 {
+        views.push(View::shown(&api).await?);
+    }
+    writing.await??.into_iter().collect::<Result<Vec<_>>>()?;
+    api.call(Method::POST, "/v1/devices/end/state", &json!({ "x": 0 })).await?;
+    let (mut found, mut cursor) = (BTreeSet::new(), String::new());
+    loop {
+        let path = format!("/v1/search?q={QUERY}&after=now&sort=id&limit=200&cursor={cursor}");
+        let page = api.json(&path).await?;
+        let items = page["items"].as_array().context("items")?;
+        found.extend(items.iter().filter_map(|twin| twin["device"].as_str().map(str::to_owned)));
+        page["next_cursor"].as_str().unwrap_or_default().clone_into(&mut cursor);
+        if cursor.is_empty() {
+            break;
+        }
+    }
+    for mut view in views {
+        while !view.within.contains("end") {
+            view.next().await?;
+        }
+        let within = view.within;
+        ensure!(within == found, "seed {seed}: {:?}", within.symmetric_difference(&found));
+    }
+    Ok(())
+}
+
+/// Devices that are within the query, as one who follows it knows them.
+struct View {
+    events: Events,
+    within: BTreeSet<String>,
+}
+
+impl View {
+    /// After the whole snapshot.
+    async fn shown(api: &Api) -> Result<Self> {
+        let events = Events::open(api, &format!("/v1/changes?q={QUERY}&snapshot=true"), None).await?;
+        let mut view = Self { events, within: BTreeSet::new() };
+        while view.next().await? != "ready" {}
+        Ok(view)
+    }
+
+    async fn next(&mut self) -> Result<String> {
+        let event = self.events.next().await?;
+        let device = event.data["device"].as_str().unwrap_or_default().to_owned();
+        match event.name.as_str() {
+            "enter" | "change" => self.within.insert(device),
+            "leave" => self.within.remove(&device),
+            "ready" => true,
+            _ => bail!("unexpected: {event:?}"),
+        };
+        Ok(event.name)
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,5 @@
 //! The live feed: every committed change, or what enters, leaves and changes within a query.
 
-use std::collections::HashMap;
 use std::time::SystemTime;
 
 use axum::extract::State;
@@ -9,7 +8,7 @@ use axum::response::sse::Event;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use statecast_state::alarm::Event as AlarmEvent;
-use statecast_state::query::Query as Search;
+use statecast_state::query::{Query as Search, Walk};
 use statecast_state::{Change, DeviceId, Kind, Position, TenantId, Timestamp, Twin};
 use statecast_store::{Store, StoreError};
 use tokio::sync::Semaphore;
@@ -21,7 +20,7 @@ use super::auth::{Caller, Read};
 use super::clock::Clock;
 use super::extract::Query;
 use super::history::Entry;
-use super::live::{Events, READ_MAX, Teller, ended, event, follow};
+use super::live::{Events, Past, READ_MAX, Teller, ended, event, follow};
 use super::problem::Problem;
 
 /// Who follows a query and comes back is told what happened meanwhile, up to so many changes of the tenant.
@@ -42,14 +41,16 @@ pub(super) fn routes() -> OpenApiRouter<Http> {
 struct Asked {
     /// A query; with one, events are `enter`, `leave` and `change`. Without, every change is a `change`.
     q: Option<String>,
-    /// Begin with what there is: an `enter` for each device that matches, without an `id:`, and then `ready`.
-    /// Again after a `reset`. Only with a query.
+    /// Begin with what there is: an `enter` for each device that matches, and then `ready`. What changes meanwhile is told
+    /// in between; before `ready` nothing has an `id:`, so that who comes back earlier begins anew. Again after a `reset`.
+    /// Only with a query.
     #[serde(default)]
     snapshot: bool,
 }
 
 /// Follows committed changes from now on, or from after `Last-Event-ID`. What a change did to alarms of the device
-/// stands in `alarms`.
+/// stands in `alarms`. An `id:` without an event says how far the stream is: at the beginning, and every second while
+/// there are changes that it doesn't tell.
 ///
 /// With a query, each change of a device that matched before or matches after it is one event. A `reset` event says
 /// that changes were missed because they are too long ago or too many: read the present state, then go on. Events
@@ -75,9 +76,9 @@ async fn changes(
             "a time relative to now can be followed over at most {CLOCK_DEVICES_MAX} devices"
         )));
     }
-    let scan = (asked.snapshot || clock.is_some()).then(Scan::default);
+    let shows = asked.snapshot || clock.is_some();
     let tenant = caller.tenant.clone();
-    let teller = Changes { store: http.store.clone(), tenant, query, scan, clock };
+    let teller = Changes { store: http.store.clone(), tenant, query, shows, walk: Walk::default(), clock };
     let end = ended(http.clone(), caller);
     follow(http.flow.feed().clone(), &headers, end, teller)
 }
@@ -86,21 +87,14 @@ struct Changes {
     store: Store,
     tenant: TenantId,
     query: Option<Search>,
-    /// How far the client was told what there is; none when it didn't ask.
-    scan: Option<Scan>,
+    /// The client is first shown what there is.
+    shows: bool,
+    /// How far it was shown that.
+    walk: Walk,
     /// Where the query has a time relative to now.
     clock: Option<Clock>,
 }
 
-/// A walk over the devices of the tenant, while they go on changing.
-#[derive(Default)]
-struct Scan {
-    /// The last device that was read.
-    after: Option<DeviceId>,
-    /// Devices that were read with changes that the feed is yet to tell, and up to where.
-    ahead: HashMap<DeviceId, Position>,
-    done: bool,
-}
 /// What an event carries.
 #[derive(Serialize)]
 struct Told<'a> {
@@ -135,62 +129,50 @@ impl Changes {
             (false, false) => None,
         }
     }
-
-    /// Whether the client was told of the change when it was shown what there is.
-    fn was_scanned(&mut self, change: &Change) -> bool {
-        let Some(scan) = &mut self.scan else { return false };
-        let device = &change.key.device;
-        match scan.ahead.get(device) {
-            Some(read) if change.position < *read => true,
-            Some(read) if change.position == *read => scan.ahead.remove(device).is_some(),
-            _ => false,
-        }
-    }
 }
 
 impl Teller for Changes {
-    async fn present(&mut self, position: Position) -> Result<Option<Vec<Event>>, StoreError> {
-        let (Some(scan), Some(query)) = (&mut self.scan, &self.query) else { return Ok(None) };
-        if std::mem::take(&mut scan.done) {
-            return Ok(None);
-        }
-        if scan.after.is_none() {
-            scan.ahead.clear();
+    fn begin(&mut self) -> bool {
+        if self.shows {
+            self.walk = Walk::begin();
             self.clock = self.clock.take().map(|_| Clock::default());
         }
-        let rows = self.store.members(&self.tenant, scan.after.as_ref(), SCAN_MAX).await?;
+        self.shows
+    }
+
+    async fn present(&mut self, told: Position) -> Result<(Vec<Event>, bool), StoreError> {
+        let (Some(after), Some(query)) = (self.walk.next(), &self.query) else {
+            return Ok((Vec::new(), true));
+        };
+        let page = self.store.census(&self.tenant, after, told, SCAN_MAX).await?;
+        for (device, last) in &page.removed {
+            self.walk.saw(device, *last, told);
+        }
         let now = SystemTime::now().into();
         let mut events = Vec::new();
-        for (last, twin) in &rows {
-            if *last > position {
-                scan.ahead.insert(twin.device.clone(), *last);
-            }
+        for (last, twin) in &page.members {
+            self.walk.saw(&twin.device, *last, told);
             if let Some(clock) = &mut self.clock {
                 clock.saw(query, &twin.device, Some(twin), now);
             }
             if query.matches(twin, now) {
-                let data = json!({ "device": twin.device, "twin": twin }).to_string();
-                events.push(Event::default().event("enter").data(data));
+                events.push(event("enter", &json!({ "device": twin.device, "twin": twin })));
             }
         }
-        scan.done = rows.len() < SCAN_MAX;
-        if scan.done {
-            events.push(event("ready", position, &json!({ "position": position })));
-        }
-        // From the beginning after a reset.
-        scan.after = rows.into_iter().next_back().map(|(_, twin)| twin.device).filter(|_| !scan.done);
-        Ok(Some(events))
+        let last = page.members.into_iter().nth(SCAN_MAX - 1);
+        self.walk.reached(last.map(|(_, twin)| twin.device));
+        Ok((events, self.walk.next().is_none()))
     }
 
     fn tell(&mut self, change: &Change) -> Vec<Event> {
-        if change.key.tenant != self.tenant || self.was_scanned(change) {
+        if change.key.tenant != self.tenant || !self.walk.is_news(change) {
             return Vec::new();
         }
         let Some(name) = self.name(change) else { return Vec::new() };
         let twin = self.query.is_some().then_some(change.after.as_deref()).flatten();
         let told =
             Told { device: &change.key.device, entry: Entry::of(change), twin, alarms: &change.events };
-        vec![event(name, change.position, &told)]
+        vec![event(name, &told)]
     }
 
     fn resumes(&self) -> bool {
@@ -201,7 +183,7 @@ impl Teller for Changes {
         self.clock.as_ref()?.due()
     }
 
-    async fn pass(&mut self, position: Position) -> Result<Vec<Event>, StoreError> {
+    async fn pass(&mut self) -> Result<Vec<Event>, StoreError> {
         let (Some(clock), Some(query)) = (&mut self.clock, &self.query) else { return Ok(Vec::new()) };
         let now: Timestamp = SystemTime::now().into();
         let devices = clock.turned(now, SCAN_MAX);
@@ -209,26 +191,24 @@ impl Teller for Changes {
         let mut events = Vec::new();
         for (device, twin) in devices.iter().zip(&twins) {
             if let Some(name @ ("enter" | "leave")) = clock.saw(query, device, twin.as_ref(), now) {
-                events.push(event(name, position, &json!({ "device": device, "at": now, "twin": twin })));
+                events.push(event(name, &json!({ "device": device, "at": now, "twin": twin })));
             }
         }
         Ok(events)
     }
 
-    async fn past(
-        &mut self,
-        after: Position,
-        upto: Position,
-    ) -> Result<Option<(Vec<Event>, Position)>, StoreError> {
+    async fn past(&mut self, after: Position, upto: Position) -> Result<Past, StoreError> {
         if self.clock.is_some() {
             return Ok(None);
         }
         if self.query.is_some() {
             let _turn = LOOKING_BACK.acquire().await;
             let changes = self.store.rewind(&self.tenant, after, upto, REWIND_MAX).await?;
-            return Ok(
-                changes.map(|changes| (changes.iter().flat_map(|change| self.tell(change)).collect(), upto))
-            );
+            let Some(changes) = changes else { return Ok(None) };
+            let told = changes
+                .iter()
+                .flat_map(|change| self.tell(change).into_iter().map(|event| (change.position, event)));
+            return Ok(Some((told.collect(), upto)));
         }
         let rows = self.store.feed(after, upto, READ_MAX).await?;
         // Asked last: what was dropped by then may be missing.
@@ -236,15 +216,12 @@ impl Teller for Changes {
             return Ok(None);
         }
         let reached = rows.last().filter(|_| rows.len() >= READ_MAX).map_or(upto, |row| row.row.position);
-        let events = rows
-            .into_iter()
-            .filter(|row| row.key.tenant == self.tenant)
-            .map(|row| {
-                let (device, position) = (row.key.device.clone(), row.row.position);
-                let told = Told { device: &device, entry: Entry::from(row.row), twin: None, alarms: &[] };
-                event("change", position, &told)
-            })
-            .collect();
-        Ok(Some((events, reached)))
+        let own = rows.into_iter().filter(|row| row.key.tenant == self.tenant);
+        let told = own.map(|row| {
+            let (device, position) = (row.key.device.clone(), row.row.position);
+            let told = Told { device: &device, entry: Entry::from(row.row), twin: None, alarms: &[] };
+            (position, event("change", &told))
+        });
+        Ok(Some((told.collect(), reached)))
     }
 }

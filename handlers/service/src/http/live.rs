@@ -1,19 +1,21 @@
 //! Server-sent events over the feed: what `/v1/changes` and `/v1/deliveries/live` have in common.
 //!
 //! *Guarantee*: a client sees, in order and without a gap, everything after the position at which it begins; where
-//! that can't be, a `reset` event says so. `id:` is the position, and `Last-Event-ID` resumes after it.
+//! that can't be, a `reset` event says so. `id:` is the position, and `Last-Event-ID` resumes after it; it also comes
+//! without an event, at the beginning and while nothing is told, so that who comes back misses nothing and is near.
 //! *Bound*: a client holds one read of the feed or of the past. It ends when the client goes, its key is revoked or
 //! expires, or the service stops.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use axum::http::HeaderMap;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use futures::stream::BoxStream;
 use futures::{StreamExt, stream};
 use serde::Serialize;
+use serde_json::json;
 use statecast_flow::{Feed, Read};
 use statecast_state::{Change, Position, Timestamp};
 use statecast_store::StoreError;
@@ -28,19 +30,27 @@ pub(super) const READ_MAX: usize = 256;
 /// A comment is sent after this silence, so that both ends notice a dead connection.
 pub(super) const HEARTBEAT: Duration = Duration::from_secs(15);
 
+/// While there are changes that nobody is told of, the client learns this often how far it is.
+const MARK_PERIOD: Duration = Duration::from_secs(1);
+
 /// A live stream, as a response.
 pub(super) type Events =
     Sse<axum::response::sse::KeepAliveStream<BoxStream<'static, Result<Event, Infallible>>>>;
 
 /// What a client is told.
 pub(super) trait Teller: Send + 'static {
-    /// The next events of what there is already, for a client that asked for it; none when that is all. Asked at
-    /// the beginning, unless the client resumes, and after each reset. Changes after `position` are told then.
+    /// Begins, at first and after each reset; true when the client is to be told what there is already.
+    fn begin(&mut self) -> bool {
+        false
+    }
+
+    /// The next events of what there is already, and whether that is all. Everything up to `told` was told, and what
+    /// follows is told between the calls.
     fn present(
         &mut self,
-        _position: Position,
-    ) -> impl Future<Output = Result<Option<Vec<Event>>, StoreError>> + Send {
-        std::future::ready(Ok(None))
+        _told: Position,
+    ) -> impl Future<Output = Result<(Vec<Event>, bool), StoreError>> + Send {
+        std::future::ready(Ok((Vec::new(), true)))
     }
 
     /// Whether what happened since an earlier position can be told; otherwise who comes back begins anew.
@@ -56,19 +66,22 @@ pub(super) trait Teller: Send + 'static {
         None
     }
 
-    /// The events that time alone brought, once it is due. Everything up to `position` was told.
-    fn pass(&mut self, _position: Position) -> impl Future<Output = Result<Vec<Event>, StoreError>> + Send {
+    /// The events that time alone brought, once it is due.
+    fn pass(&mut self) -> impl Future<Output = Result<Vec<Event>, StoreError>> + Send {
         std::future::ready(Ok(Vec::new()))
     }
 
-    /// The events of what was committed after a position and is no longer in memory, up to another, and how far
-    /// they reach; none when that can't be told any more.
+    /// The events of what was committed after a position and is no longer in memory, up to another, each with its
+    /// position, and how far they reach; none when that can't be told any more.
     fn past(
         &mut self,
         after: Position,
         upto: Position,
-    ) -> impl Future<Output = Result<Option<(Vec<Event>, Position)>, StoreError>> + Send;
+    ) -> impl Future<Output = Result<Past, StoreError>> + Send;
 }
+
+/// Events with their positions, in order, and how far they reach.
+pub(super) type Past = Option<(Vec<(Position, Event)>, Position)>;
 
 /// Follows the feed for one client, from now on or from after its `Last-Event-ID`.
 ///
@@ -87,11 +100,19 @@ pub(super) fn follow(
         }
         None => None,
     };
-    let after = resumes.unwrap_or(feed.watermark());
-    let mut follower =
-        Follower { feed, teller, after, presenting: resumes.is_none(), ready: VecDeque::new() };
-    if resumes.is_some() && !follower.teller.resumes() {
-        follower.reset(follower.feed.watermark());
+    let now = feed.watermark();
+    let mut follower = Follower {
+        feed,
+        teller,
+        after: resumes.unwrap_or(now),
+        presenting: false,
+        marked: Instant::now(),
+        ready: VecDeque::new(),
+    };
+    match resumes {
+        None => follower.begin(),
+        Some(_) if !follower.teller.resumes() => follower.reset(now),
+        Some(_) => {}
     }
     let events = stream::unfold(follower, |mut follower| async move {
         let event = follower.next().await?;
@@ -106,17 +127,18 @@ pub(super) async fn ended<S: Needs>(http: Http, caller: Caller<S>) {
 }
 
 /// An event that carries JSON.
-pub(super) fn event(name: &str, position: Position, data: &impl Serialize) -> Event {
-    let data = serde_json::to_string(data).unwrap_or_default();
-    Event::default().event(name).id(position.to_string()).data(data)
+pub(super) fn event(name: &str, data: &impl Serialize) -> Event {
+    Event::default().event(name).data(serde_json::to_string(data).unwrap_or_default())
 }
 
 struct Follower<T> {
     feed: Feed,
     teller: T,
     after: Position,
-    /// The client is being told what there is already.
+    /// The client is being told what there is already: until that is done it can't resume, so there are no ids.
     presenting: bool,
+    /// When the client last learnt how far it is.
+    marked: Instant,
     ready: VecDeque<Event>,
 }
 
@@ -127,43 +149,55 @@ impl<T: Teller> Follower<T> {
             if let Some(event) = self.ready.pop_front() {
                 return Some(event);
             }
-            if self.presenting {
-                self.present().await?;
-                continue;
-            }
-            if self.after > self.feed.watermark() {
-                // From another life of the database: nothing after it can be told from what is before it.
-                self.reset(self.feed.watermark());
-                continue;
-            }
-            if !self.wait().await {
-                match self.teller.pass(self.after).await {
-                    Ok(events) => self.ready.extend(events),
-                    Err(error) => {
-                        warn!(%error, "a live stream could not go on");
-                        return None;
-                    }
-                }
-                continue;
-            }
-            match self.feed.read(self.after, READ_MAX) {
-                Read::Changes(changes, upto) => {
-                    self.ready.extend(changes.iter().flat_map(|change| self.teller.tell(change)));
-                    self.after = upto;
-                }
-                Read::Behind(upto) => match self.teller.past(self.after, upto).await {
-                    Ok(Some((events, reached))) => {
-                        self.ready.extend(events);
-                        self.after = reached;
-                    }
-                    Ok(None) => self.reset(upto),
-                    Err(error) => {
-                        warn!(%error, "a live stream could not catch up");
-                        return None;
-                    }
-                },
+            if let Err(error) = self.advance().await {
+                warn!(%error, "a live stream could not go on");
+                return None;
             }
         }
+    }
+
+    /// Tells what comes next, if anything.
+    async fn advance(&mut self) -> Result<(), StoreError> {
+        let now = self.feed.watermark();
+        if self.after > now {
+            // From another life of the database: nothing after it can be told from what is before it.
+            self.reset(now);
+            return Ok(());
+        }
+        if self.presenting && self.after == now {
+            let (events, all) = self.teller.present(now).await?;
+            self.ready.extend(events);
+            if all {
+                self.presenting = false;
+                self.tell([(now, event("ready", &json!({ "position": now })))]);
+            }
+            return Ok(());
+        }
+        if !self.presenting && !self.wait().await {
+            let events = self.teller.pass().await?;
+            self.tell(events.into_iter().map(|event| (now, event)));
+            return Ok(());
+        }
+        match self.feed.read(self.after, READ_MAX) {
+            Read::Changes(changes, upto) => {
+                for change in changes {
+                    let events = self.teller.tell(&change);
+                    self.tell(events.into_iter().map(|event| (change.position, event)));
+                }
+                self.after = upto;
+            }
+            Read::Behind(upto) => match self.teller.past(self.after, upto).await? {
+                Some((events, reached)) => {
+                    self.tell(events);
+                    self.after = reached;
+                }
+                None => self.reset(upto),
+            },
+        }
+        if self.ready.is_empty() && self.marked.elapsed() >= MARK_PERIOD {
+            self.mark();
+        }
+        Ok(())
     }
 
     /// Waits for the next change, or until time is due; true for a change.
@@ -177,21 +211,33 @@ impl<T: Teller> Follower<T> {
         tokio::time::timeout(left, self.feed.wait_after(self.after)).await.is_ok()
     }
 
-    async fn present(&mut self) -> Option<()> {
-        match self.teller.present(self.after).await {
-            Ok(Some(events)) => self.ready.extend(events),
-            Ok(None) => self.presenting = false,
-            Err(error) => {
-                warn!(%error, "a live stream could not begin");
-                return None;
-            }
+    /// Events that are told, in the order of their positions. Who has the last one of a position has all of it.
+    fn tell(&mut self, events: impl IntoIterator<Item = (Position, Event)>) {
+        let mut events = events.into_iter().peekable();
+        while let Some((position, event)) = events.next() {
+            let last = events.peek().is_none_or(|(next, _)| *next != position);
+            let event = if last && !self.presenting { event.id(position.to_string()) } else { event };
+            self.ready.push_back(event);
+            self.marked = Instant::now();
         }
-        Some(())
+    }
+
+    /// Tells how far the client is, and nothing else.
+    fn mark(&mut self) {
+        if !self.presenting {
+            self.ready.push_back(Event::default().id(self.after.to_string()));
+            self.marked = Instant::now();
+        }
+    }
+
+    fn begin(&mut self) {
+        self.presenting = self.teller.begin();
+        self.mark();
     }
 
     fn reset(&mut self, position: Position) {
         self.after = position;
-        self.presenting = true;
-        self.ready.push_back(event("reset", position, &serde_json::json!({ "position": position })));
+        self.ready.push_back(event("reset", &json!({ "position": position })));
+        self.begin();
     }
 }

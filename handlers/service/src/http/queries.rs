@@ -86,7 +86,7 @@ async fn create(
         return Err(Problem::bad_request(format!("a tenant has at most {QUERIES_MAX} saved queries")));
     }
     http.store.put_query(&caller.tenant, &saved).await?;
-    http.tallies.forget(&caller.tenant).await;
+    http.tallies.forget(&caller.tenant);
     Ok((StatusCode::CREATED, axum::Json(saved)).into_response())
 }
 
@@ -114,7 +114,7 @@ async fn change(
     let known = http.store.queries(&caller.tenant).await?;
     known.iter().find(|known| known.id == id).ok_or_else(|| unknown(id))?;
     http.store.put_query(&caller.tenant, &saved).await?;
-    http.tallies.forget(&caller.tenant).await;
+    http.tallies.forget(&caller.tenant);
     Ok(axum::Json(saved))
 }
 
@@ -126,7 +126,7 @@ async fn remove(
     Path(id): Path<Uuid>,
 ) -> Result<StatusCode, Problem> {
     let removed = http.store.delete_query(&caller.tenant, id).await?;
-    http.tallies.forget(&caller.tenant).await;
+    http.tallies.forget(&caller.tenant);
     removed.then_some(StatusCode::NO_CONTENT).ok_or_else(|| unknown(id))
 }
 
@@ -173,7 +173,10 @@ impl Follower {
             counts.items.iter().map(|(saved, count)| (saved.id, *count)).collect();
         let others = now.iter().filter(|(id, count)| self.told.get(*id) != Some(*count));
         let events = others
-            .map(|(id, count)| event("count", counts.position, &json!({ "id": id, "count": count })))
+            .map(|(id, count)| {
+                let told = event("count", &json!({ "id": id, "count": count }));
+                told.id(counts.position.to_string())
+            })
             .collect();
         self.told = now;
         Some(events)

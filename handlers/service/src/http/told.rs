@@ -9,7 +9,7 @@ use statecast_store::{Store, StoreError};
 use uuid::Uuid;
 
 use super::Http;
-use super::live::{READ_MAX, Teller, event};
+use super::live::{Past, READ_MAX, Teller, event};
 use crate::rulebook::Rulebook;
 use crate::tickets::Tickets;
 
@@ -49,7 +49,7 @@ impl Told {
         if let Some(ticket) = self.tickets.issue(&self.tenant, &push) {
             push.payload["token"] = json!(ticket);
         }
-        Some(event("notification", push.position, &push))
+        Some(event("notification", &push))
     }
 }
 
@@ -63,13 +63,10 @@ impl Teller for Told {
         pushes.by_ref().filter(live).filter_map(|push| self.told(push)).collect()
     }
 
-    async fn past(
-        &mut self,
-        after: Position,
-        upto: Position,
-    ) -> Result<Option<(Vec<Event>, Position)>, StoreError> {
+    async fn past(&mut self, after: Position, upto: Position) -> Result<Past, StoreError> {
         let pushes = self.store.live_pushes(&self.tenant, after, upto, READ_MAX).await?;
         let reached = pushes.last().filter(|_| pushes.len() >= READ_MAX).map_or(upto, |push| push.position);
-        Ok(Some((pushes.iter().filter_map(|push| self.told(push)).collect(), reached)))
+        let told = pushes.iter().filter_map(|push| Some((push.position, self.told(push)?)));
+        Ok(Some((told.collect(), reached)))
     }
 }

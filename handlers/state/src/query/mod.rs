@@ -15,6 +15,7 @@
 //! - [`percolator`]: many queries at once: those that a change can affect
 //! - `sentence`, [`hints`]: the query told back to a person, and what they probably meant
 //! - [`saved`], [`tally`]: queries under a name, and how many devices each finds
+//! - [`walk`]: all devices looked at while they change
 //! - [`highlight`]: what in a twin made it match
 //! - [`cursor`]: what could complete a query that is being written
 //! - [`list`], [`sort`], [`histogram`]: what is named beside a query: fields, the order of results, what to count
@@ -38,6 +39,7 @@ mod sentence;
 pub mod hints;
 pub mod saved;
 pub mod tally;
+pub mod walk;
 pub mod highlight;
 pub mod cursor;
 pub mod list;
@@ -64,6 +66,7 @@ pub use saved::{SavedQuery, SavedQueryForm};
 pub use sort::{By, Sort, SortKey};
 pub use tally::Tally;
 pub use text::Pattern;
+pub use walk::Walk;
 
 use crate::{Timestamp, Twin};
 

@@ -1,14 +1,12 @@
 //! How many devices each of many queries finds, kept up by every change.
 //!
-//! *States*: it begins empty at a position; every device that exists at one later moment is shown to it with
-//! [`Tally::exists`], and every one that was removed between the two with [`Tally::removed`], in any order; then
-//! every change after that position with [`Tally::changed`], in order.
-//! *Guarantee*: once it has been shown all changes up to that moment, the counts are those of the fleet at the last
-//! change that it was shown.
+//! *States*: it begins empty at a position, with a [`Walk`]: every device is shown to it with [`Tally::exists`], a page
+//! at a time, and every one that was removed with [`Tally::removed`]; between the pages and after them every change after that
+//! position with [`Tally::changed`], in order.
+//! *Guarantee*: once the walk is over, and it has been shown all changes up to the moment of the last page, the counts
+//! are those of the fleet at the last change that it was shown.
 
-use std::collections::HashMap;
-
-use super::{Percolator, Query};
+use super::{Percolator, Query, Walk};
 use crate::{Change, DeviceId, Position, Timestamp, Twin};
 
 /// Counts of queries, each known by its place in the order in which they were given. Queries with a time
@@ -19,8 +17,7 @@ pub struct Tally {
     counts: Vec<Option<u64>>,
     percolator: Percolator,
     position: Position,
-    /// Devices that were shown with changes that are yet to come, and the last of these.
-    ahead: HashMap<DeviceId, Position>,
+    walk: Walk,
 }
 
 impl Tally {
@@ -28,46 +25,39 @@ impl Tally {
     pub fn new(queries: Vec<Query>, position: Position) -> Self {
         let counts = queries.iter().map(|query| (!query.needs().time).then_some(0)).collect();
         let percolator = Percolator::new(&queries);
-        Self { queries, counts, percolator, position, ahead: HashMap::new() }
+        Self { queries, counts, percolator, position, walk: Walk::begin() }
     }
 
-    /// A device was removed by the change at `last`; it may exist again.
-    pub fn removed(&mut self, device: DeviceId, last: Position) {
-        self.is_ahead(device, last);
+    /// The device after which the next page begins, none for the first page; outer none when all were shown.
+    pub fn next(&self) -> Option<Option<&DeviceId>> {
+        self.walk.next()
     }
 
-    /// A device exists, and is as it is since its change at `last`.
+    /// A device of the page was removed by the change at `last`; it may exist again.
+    pub fn removed(&mut self, device: &DeviceId, last: Position) {
+        self.walk.saw(device, last, self.position);
+    }
+
+    /// A device of the page exists, and is as it is since its change at `last`.
     pub fn exists(&mut self, twin: &Twin, last: Position) {
-        self.is_ahead(twin.device.clone(), last);
-        // No query that is counted depends on now.
-        let now = Timestamp::from_micros(0);
-        for (query, count) in self.queries.iter().zip(&mut self.counts) {
-            if let Some(count) = count.as_mut().filter(|_| query.matches(twin, now)) {
-                *count += 1;
-            }
-        }
+        self.walk.saw(&twin.device, last, self.position);
+        self.count(None, Some(twin));
     }
 
-    fn is_ahead(&mut self, device: DeviceId, last: Position) {
-        if last > self.position {
-            let known = self.ahead.entry(device).or_insert(last);
-            *known = last.max(*known);
-        }
+    /// A page is over, and reached up to this device; none for the last page.
+    pub fn page_ends(&mut self, last: Option<DeviceId>) {
+        self.walk.reached(last);
     }
 
     /// Shows the next change. True when a count is another now.
     pub fn changed(&mut self, change: &Change) -> bool {
         self.position = change.position;
-        match self.ahead.get(&change.key.device) {
-            Some(last) if change.position < *last => return false,
-            Some(last) if change.position == *last => {
-                self.ahead.remove(&change.key.device);
-                return false;
-            }
-            _ => {}
-        }
+        self.walk.is_news(change) && self.count(change.before.as_deref(), change.after.as_deref())
+    }
+
+    fn count(&mut self, before: Option<&Twin>, after: Option<&Twin>) -> bool {
+        // No query that is counted depends on now.
         let now = Timestamp::from_micros(0);
-        let (before, after) = (change.before.as_deref(), change.after.as_deref());
         let mut any = false;
         for number in self.percolator.affected(before, after) {
             let (query, count) = (&self.queries[number as usize], &mut self.counts[number as usize]);
@@ -140,14 +130,13 @@ mod tests {
             texts in prop::collection::vec(samples::queries(), 1..6),
             steps in prop::collection::vec((0..3_usize, proptest::option::weighted(0.7, samples::twin())), 1..20),
             begins in 0..10_usize,
-            lasts in 0..10_usize,
+            lasts in prop::array::uniform3(0..6_usize),
         ) {
             let queries: Vec<Query> = texts.iter().filter_map(|text| Query::parse(text).ok()).collect();
             let names = ["a", "b", "c"].map(|name| DeviceId::parse(name).unwrap());
             let mut fleet: [Option<Twin>; 3] = [None, None, None];
             let mut changes: Vec<Change> = Vec::new();
             let mut tally = Tally::new(queries.clone(), Position(begins as u64));
-            let shown_at = begins + lasts;
             for (step, (device, after)) in (1..).zip(steps) {
                 let after = after.map(|twin| Twin { device: names[device].clone(), ..twin });
                 if after.is_some() || fleet[device].is_some() {
@@ -155,21 +144,28 @@ mod tests {
                     fleet[device] = after;
                 }
             }
-            let at = |position: usize| changes.iter().filter(move |change| change.position.0 <= position as u64);
-            for name in &names {
-                let Some(last) = at(shown_at).rfind(|change| change.key.device == *name) else { continue };
-                if let Some(twin) = &last.after {
+            // Each device is a page, of a moment later than the one before; the feed lags behind it.
+            let mut told = changes.iter().skip_while(|change| change.position <= Position(begins as u64)).peekable();
+            let mut moment = begins;
+            for (page, (name, lasts)) in names.iter().zip(lasts).enumerate() {
+                moment += lasts;
+                let seen = |change: &&Change| change.key.device == *name && change.position <= Position(moment as u64);
+                let last = changes.iter().rfind(seen);
+                if let Some((last, twin)) = last.and_then(|last| Some((last, last.after.as_ref()?))) {
                     tally.exists(twin, last.position);
                 }
+                for removal in changes.iter().filter(seen).filter(|change| change.after.is_none()) {
+                    tally.removed(name, removal.position);
+                }
+                tally.page_ends((page < 2).then(|| name.clone()));
+                let lag = Position((moment - lasts / 2) as u64);
+                while let Some(change) = told.next_if(|change| change.position <= lag) {
+                    tally.changed(change);
+                }
             }
-            for removal in at(shown_at).filter(|change| change.after.is_none()) {
-                tally.removed(removal.key.device.clone(), removal.position);
-            }
-            for change in changes.iter().filter(|change| change.position.0 > begins as u64) {
+            prop_assert!(tally.next().is_none());
+            for change in told {
                 tally.changed(change);
-            }
-            if changes.last().is_none_or(|last| last.position.0 < shown_at as u64) {
-                tally.reached(Position(shown_at as u64));
             }
             for (query, count) in queries.iter().zip(tally.counts()) {
                 let found = fleet.iter().flatten().filter(|twin| query.matches(twin, samples::now())).count() as u64;
