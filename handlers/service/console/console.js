@@ -31,9 +31,9 @@ function row(twin, highlights = []) {
 }
 
 /** Something in the query that is perhaps not meant. */
-function hint({ column, text, suggestion }) {
+function hint({ parameter, column, text, suggestion }) {
   const instead = suggestion ? ` Did you mean ${suggestion}?` : "";
-  return make("span", `Column ${column}: ${text}.${instead}`, "hint");
+  return make("span", `${parameter ? `${parameter}, column` : "Column"} ${column}: ${text}.${instead}`, "hint");
 }
 
 async function search(cursor = "") {

@@ -217,7 +217,9 @@ pub(super) async fn search(args: SearchArgs, config: &Config) -> Result<()> {
     say(&format!("{} found: {}", found["total"], found["sentence"].as_str().unwrap_or_default()))?;
     for hint in found["hints"].as_array().into_iter().flatten() {
         let instead = hint["suggestion"].as_str().map(|text| format!("; {text}?")).unwrap_or_default();
-        say(&format!("column {}: {}{instead}", hint["column"], hint["text"].as_str().unwrap_or_default()))?;
+        let place = hint["parameter"].as_str().map(|name| format!("{name}, ")).unwrap_or_default();
+        let text = hint["text"].as_str().unwrap_or_default();
+        say(&format!("{place}column {}: {text}{instead}", hint["column"]))?;
     }
     match found["did_you_mean"]["query"].as_str() {
         Some(query) => say(&format!("did you mean {query}  ({} found)", found["did_you_mean"]["total"])),

@@ -47,11 +47,16 @@ fn guarded(text: String) -> String {
 }
 
 fn record(out: &mut Vec<u8>, cells: impl Iterator<Item = String>) {
+    let start = out.len();
     for (nth, cell) in cells.enumerate() {
         if nth > 0 {
             out.push(b',');
         }
         out.extend_from_slice(quoted(&cell).as_bytes());
+    }
+    if out.len() == start {
+        // A line without anything isn't a record for those who read it.
+        out.extend_from_slice(b"\"\"");
     }
     out.extend_from_slice(b"\r\n");
 }
@@ -89,5 +94,8 @@ mod tests {
         let expected = "id,online,seen,text,lines,formula,number,list,no,inner.at,plain,on,missing,tags.x\r\n\
             '-d,false,,\"a \"\"b\"\", c\",\"a\r\nb\",'=1+1,-5,\"[1,\"\"x\"\"]\",,'@home,a=b,true,,\r\n";
         assert_eq!(String::from_utf8(out).unwrap(), expected);
+        let mut out = Vec::new();
+        row(&mut out, &columns[12..13], &twin);
+        assert_eq!(out, b"\"\"\r\n", "an empty line would be passed over");
     }
 }

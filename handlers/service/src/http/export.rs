@@ -90,8 +90,10 @@ async fn export(
     caller: Caller<Read>,
     Query(asked): Query<Asked>,
 ) -> Result<Response, Problem> {
-    let (query, sort) = (Search::parse(&asked.q)?, Sort::parse(&asked.sort)?);
-    let mut columns = list::fields(&asked.columns, COLUMNS_MAX)?;
+    let query = Search::parse(&asked.q)?;
+    let sort = Sort::parse(&asked.sort).map_err(Problem::in_parameter("sort"))?;
+    let columns = list::fields(&asked.columns, COLUMNS_MAX);
+    let mut columns = columns.map_err(Problem::in_parameter("columns"))?;
     let permit = http.gates.export()?;
     search::wait(&http, &asked.after).await?;
     if columns.is_empty() && asked.format == Format::Csv {

@@ -3,7 +3,7 @@
 //! - [`problem`], errors as RFC 9457 has them; `gates`, how much may run at a time
 //! - `body`, `auth`, `extract`: what the request says, and who calls
 //! - `credentials`, `policies`, `keys`: who is let in, and what they may do
-//! - `devices`, `history`, `search` with its `figures` and twins as `shown`, `complete`, `export` (also as `csv`), `live`
+//! - `devices`, `history`, `search` with its `hints`, `figures` and twins as `shown`, `complete`, `export` (also as `csv`), `live`
 //!   with its `clock`, `changes`: the devices, what they were, found, and as it happens
 //! - `requests`: what became of what devices should be
 //! - `queries`: queries under a name, with their counts
@@ -25,6 +25,7 @@ mod policies;
 mod keys;
 mod devices;
 mod history;
+mod hints;
 mod search;
 mod shown;
 mod figures;

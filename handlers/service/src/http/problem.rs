@@ -23,7 +23,10 @@ pub struct Problem {
     pub status: u16,
     /// What is wrong with this request.
     pub detail: String,
-    /// Where in a query the problem is: the column, from 1.
+    /// In which parameter of the request the problem is, where it isn't the query itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parameter: Option<&'static str>,
+    /// Where in a query or this parameter the problem is: the column, from 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub column: Option<usize>,
     /// What may stand there, in words.
@@ -39,7 +42,15 @@ pub struct Problem {
 impl Problem {
     fn new(status: StatusCode, kind: &'static str, title: &'static str, detail: impl Into<String>) -> Self {
         let (status, detail) = (status.as_u16(), detail.into());
-        Self { kind, title, status, detail, column: None, expected: None, suggestion: None }
+        Self { kind, title, status, detail, parameter: None, column: None, expected: None, suggestion: None }
+    }
+
+    /// 400: a parameter beside the query can't be understood.
+    pub fn in_parameter(parameter: &'static str) -> impl FnOnce(QueryError) -> Self {
+        move |mut error| {
+            error.message = format!("{parameter}: {}", error.message);
+            Self { title: "A parameter can't be understood", parameter: Some(parameter), ..error.into() }
+        }
     }
 
     /// 400: the request can't be understood.

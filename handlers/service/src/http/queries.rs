@@ -2,19 +2,20 @@
 
 use std::collections::HashMap;
 use std::convert::Infallible;
-use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::response::sse::{KeepAlive, Sse};
+use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures::{StreamExt, stream};
 use serde::Serialize;
 use serde_json::json;
-use statecast_flow::Feed;
+use statecast_search::Question;
 use statecast_state::query::{SavedQuery, SavedQueryForm};
-use statecast_state::{Position, TenantId};
+use statecast_state::{Position, Query, TenantId};
+use statecast_store::StoreError;
+use tokio::time::{Instant, sleep, timeout_at};
 use tracing::warn;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -22,15 +23,20 @@ use uuid::Uuid;
 
 use super::auth::{Caller, Read, Rules};
 use super::extract::{Json, Path};
+use super::hints::{Hinted, hinted};
 use super::live::{Events, HEARTBEAT, ended, event};
 use super::problem::Problem;
 use super::{Http, Page};
-use crate::tallies::Tallies;
+use crate::tallies::Counts;
 
 /// Saved queries of a tenant at most.
 const QUERIES_MAX: usize = 1_000;
 /// Who follows counts is told at most so often.
 const TELL_PERIOD: Duration = Duration::from_millis(250);
+/// Who follows counts that time changes has them looked at this often while nothing else happens.
+const TIME_PERIOD: Duration = Duration::from_secs(5);
+/// How long counts may wait for the index.
+const INDEX_WAIT_MAX: Duration = Duration::from_secs(5);
 
 pub(super) fn routes() -> OpenApiRouter<Http> {
     OpenApiRouter::new()
@@ -48,17 +54,53 @@ struct Counted {
     name: String,
     /// The query.
     query: String,
-    /// How many devices it finds as of `position`; null where it has a time relative to now: search for it.
+    /// How many devices it finds as of `position`. Where it has a time relative to now, as of now and no earlier a
+    /// position; null while the index can't say.
     count: Option<u64>,
     /// As of which position the count is exact.
     #[schema(value_type = u64)]
     position: Position,
 }
 
-impl Counted {
-    fn of((saved, count): (SavedQuery, Option<u64>), position: Position) -> Self {
+/// All saved queries of a tenant with their counts.
+async fn counted(http: &Http, tenant: &TenantId) -> Result<Vec<Counted>, StoreError> {
+    let Counts { items, position } = http.tallies.counts(tenant).await?;
+    let item = |(saved, count)| {
         let SavedQuery { id, name, query } = saved;
-        Self { id, name, query, count, position }
+        Counted { id, name, query, count, position }
+    };
+    let mut counted: Vec<_> = items.into_iter().map(item).collect();
+    // What changes by itself is known to the index, when it has all that the others count.
+    if counted.iter().any(Counted::is_relative) && http.search.wait(position, INDEX_WAIT_MAX).await.is_ok() {
+        let relative: Vec<_> = counted.iter_mut().filter(|one| one.is_relative()).collect();
+        let totals = totals(http, tenant, relative.iter().map(|one| one.query.clone()).collect()).await;
+        for (one, total) in relative.into_iter().zip(totals) {
+            one.count = total;
+        }
+    }
+    Ok(counted)
+}
+
+/// How many devices each query finds now, by the index; none where it can't say.
+async fn totals(http: &Http, tenant: &TenantId, queries: Vec<String>) -> Vec<Option<u64>> {
+    let Ok(permit) = http.gates.search().await else { return Vec::new() };
+    let (index, tenant) = (http.search.clone(), tenant.clone());
+    let totals = tokio::task::spawn_blocking(move || {
+        let _permit = permit;
+        let now = SystemTime::now().into();
+        let total = |query: &String| {
+            let query = Query::parse(query).ok()?;
+            Some(index.search(&Question::new(&tenant, &query, now)).ok()?.total as u64)
+        };
+        queries.iter().map(total).collect()
+    });
+    totals.await.unwrap_or_default()
+}
+
+impl Counted {
+    /// Whether time alone changes what it finds, so that it has no count of its own.
+    fn is_relative(&self) -> bool {
+        self.count.is_none()
     }
 }
 
@@ -69,12 +111,11 @@ fn checked(form: SavedQueryForm, id: Uuid) -> Result<SavedQuery, Problem> {
 /// Lists saved queries, oldest first, each with the number of devices that it finds now.
 #[utoipa::path(get, path = "/v1/queries", responses((status = 200, body = Page<Counted>)), tag = "search")]
 async fn list(State(http): State<Http>, caller: Caller<Read>) -> Result<axum::Json<Page<Counted>>, Problem> {
-    let counts = http.tallies.counts(&caller.tenant).await?;
-    let items = counts.items.into_iter().map(|item| Counted::of(item, counts.position)).collect();
+    let items = counted(&http, &caller.tenant).await?;
     Ok(axum::Json(Page { items, next_cursor: String::new() }))
 }
 
-/// Saves a query.
+/// Saves a query. `hints` say what in it is perhaps not meant, such as a property that no device has.
 #[utoipa::path(post, path = "/v1/queries", request_body = Object, responses((status = 201, body = Object), (status = 400, body = Problem)), tag = "search")]
 async fn create(
     State(http): State<Http>,
@@ -87,6 +128,7 @@ async fn create(
     }
     http.store.put_query(&caller.tenant, &saved).await?;
     http.tallies.forget(&caller.tenant);
+    let saved = hinted(&http, &caller.tenant, saved, |saved| &saved.query).await;
     Ok((StatusCode::CREATED, axum::Json(saved)).into_response())
 }
 
@@ -97,9 +139,8 @@ async fn read(
     caller: Caller<Read>,
     Path(id): Path<Uuid>,
 ) -> Result<axum::Json<Counted>, Problem> {
-    let counts = http.tallies.counts(&caller.tenant).await?;
-    let found = counts.items.into_iter().find(|(saved, _)| saved.id == id);
-    found.map(|item| axum::Json(Counted::of(item, counts.position))).ok_or_else(|| unknown(id))
+    let found = counted(&http, &caller.tenant).await?.into_iter().find(|one| one.id == id);
+    found.map(axum::Json).ok_or_else(|| unknown(id))
 }
 
 /// Replaces a saved query.
@@ -109,13 +150,13 @@ async fn change(
     caller: Caller<Rules>,
     Path(id): Path<Uuid>,
     Json(form): Json<SavedQueryForm>,
-) -> Result<axum::Json<SavedQuery>, Problem> {
+) -> Result<axum::Json<Hinted<SavedQuery>>, Problem> {
     let saved = checked(form, id)?;
     let known = http.store.queries(&caller.tenant).await?;
     known.iter().find(|known| known.id == id).ok_or_else(|| unknown(id))?;
     http.store.put_query(&caller.tenant, &saved).await?;
     http.tallies.forget(&caller.tenant);
-    Ok(axum::Json(saved))
+    Ok(axum::Json(hinted(&http, &caller.tenant, saved, |saved| &saved.query).await))
 }
 
 /// Removes a saved query.
@@ -131,11 +172,11 @@ async fn remove(
 }
 
 /// Follows the counts of all saved queries: a `count` event with `{id, count}` for each at first, and then whenever one
-/// changes, at most four times a second. `id:` is the position as of which it is exact.
+/// changes, at most four times a second; by time alone, within seconds. `id:` is the position as of which it is exact.
 #[utoipa::path(get, path = "/v1/queries/live", responses((status = 200, description = "text/event-stream")), tag = "search")]
 async fn live(State(http): State<Http>, caller: Caller<Read>) -> Events {
-    let (tallies, feed) = (http.tallies.clone(), http.flow.feed().clone());
-    let follower = Follower { tallies, feed, tenant: caller.tenant.clone(), told: HashMap::new(), at: None };
+    let tenant = caller.tenant.clone();
+    let follower = Follower { http: http.clone(), tenant, told: HashMap::new(), next: None };
     let end = ended(http, caller);
     let rounds = stream::unfold(follower, async |mut follower| {
         let events = follower.next().await?;
@@ -145,40 +186,42 @@ async fn live(State(http): State<Http>, caller: Caller<Read>) -> Events {
 }
 
 struct Follower {
-    tallies: Arc<Tallies>,
-    feed: Feed,
+    http: Http,
     tenant: TenantId,
     /// What the client was told last.
     told: HashMap<Uuid, Option<u64>>,
-    /// As of when.
-    at: Option<Position>,
+    /// After which position, or at the latest when, it is looked at again; none at first.
+    next: Option<(Position, Option<Instant>)>,
 }
 
 impl Follower {
     /// What changed since the last time; none when the client is better off coming again.
-    async fn next(&mut self) -> Option<Vec<axum::response::sse::Event>> {
-        if let Some(at) = self.at {
-            tokio::time::sleep(TELL_PERIOD).await;
-            self.feed.wait_after(at).await;
+    async fn next(&mut self) -> Option<Vec<Event>> {
+        if let Some((after, due)) = self.next {
+            sleep(TELL_PERIOD).await;
+            let changed = self.http.flow.feed().wait_after(after);
+            match due {
+                Some(due) => drop(timeout_at(due, changed).await),
+                None => changed.await,
+            }
         }
-        let counts = match self.tallies.counts(&self.tenant).await {
-            Ok(counts) => counts,
+        let counted = match counted(&self.http, &self.tenant).await {
+            Ok(counted) => counted,
             Err(error) => {
                 warn!(%error, "counts of saved queries could not be followed");
                 return None;
             }
         };
-        self.at = Some(counts.position);
-        let now: HashMap<Uuid, Option<u64>> =
-            counts.items.iter().map(|(saved, count)| (saved.id, *count)).collect();
-        let others = now.iter().filter(|(id, count)| self.told.get(*id) != Some(*count));
-        let events = others
-            .map(|(id, count)| {
-                let told = event("count", &json!({ "id": id, "count": count }));
-                told.id(counts.position.to_string())
-            })
-            .collect();
-        self.told = now;
+        let position = counted.first().map_or(self.http.flow.feed().watermark(), |one| one.position);
+        let relative = |one: &Counted| Query::parse(&one.query).is_ok_and(|query| query.needs().time);
+        let due = counted.iter().any(relative).then(|| Instant::now() + TIME_PERIOD);
+        self.next = Some((position, due));
+        let others = counted.iter().filter(|one| self.told.get(&one.id) != Some(&one.count));
+        let events = others.map(|Counted { id, count, .. }| {
+            event("count", &json!({ "id": id, "count": count })).id(position.to_string())
+        });
+        let events = events.collect();
+        self.told = counted.into_iter().map(|one| (one.id, one.count)).collect();
         Some(events)
     }
 }

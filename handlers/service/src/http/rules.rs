@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::auth::{Caller, Rules};
 use super::extract::{Json, Path};
+use super::hints::{Hinted, hinted};
 use super::problem::Problem;
 use super::{Http, Page};
 
@@ -32,7 +33,7 @@ async fn list(State(http): State<Http>, caller: Caller<Rules>) -> Result<axum::J
     Ok(axum::Json(Page { items, next_cursor: String::new() }))
 }
 
-/// Creates a rule.
+/// Creates a rule. `hints` say what in its query is perhaps not meant, such as a property that no device has.
 #[utoipa::path(post, path = "/v1/rules", request_body = Object, responses((status = 201, body = Object), (status = 400, body = Problem)), tag = "rules")]
 async fn create(
     State(http): State<Http>,
@@ -44,6 +45,7 @@ async fn create(
         return Err(Problem::bad_request(format!("a tenant has at most {RULES_MAX} rules")));
     }
     http.rulebook.save_rule(&caller.tenant, &rule).await?;
+    let rule = hinted(&http, &caller.tenant, rule, |rule| &rule.form.query).await;
     Ok((StatusCode::CREATED, axum::Json(rule)).into_response())
 }
 
@@ -65,11 +67,11 @@ async fn change(
     caller: Caller<Rules>,
     Path(id): Path<Uuid>,
     Json(form): Json<RuleForm>,
-) -> Result<axum::Json<Rule>, Problem> {
+) -> Result<axum::Json<Hinted<Rule>>, Problem> {
     let rule = checked(form, id)?;
     http.store.rule(&caller.tenant, id).await?.ok_or_else(|| unknown(id))?;
     http.rulebook.save_rule(&caller.tenant, &rule).await?;
-    Ok(axum::Json(rule))
+    Ok(axum::Json(hinted(&http, &caller.tenant, rule, |rule| &rule.form.query).await))
 }
 
 /// Removes a rule.

@@ -10,8 +10,8 @@ use serde_json::{Map, Value};
 use statecast_search::facets::{FACET_STATISTICS_MAX, FACETS_MAX};
 use statecast_search::histogram::HISTOGRAMS_MAX;
 use statecast_search::statistics::STATISTICS_MAX;
-use statecast_search::{Question, Search as Index, SearchError};
-use statecast_state::query::{Field, Histogram, Query as Search, Sort, list};
+use statecast_search::{Question, SearchError};
+use statecast_state::query::{Histogram, Query as Search, Sort, SortKey, list};
 use statecast_state::{DeviceId, Position, TenantId, Timestamp, Twin};
 use statecast_store::StoreError;
 use tracing::warn;
@@ -22,6 +22,7 @@ use super::Http;
 use super::auth::{Caller, Read};
 use super::extract::Query;
 use super::figures;
+use super::hints::{self, Hint};
 use super::problem::Problem;
 
 /// How long a search waits for the index to reach `after`.
@@ -105,18 +106,6 @@ struct Answer {
     position: Position,
 }
 
-/// Something in the query that is perhaps not meant.
-#[derive(Serialize, ToSchema)]
-struct Hint {
-    /// Where: the column, from 1.
-    column: usize,
-    /// What is odd, e.g. `no device has batery`.
-    text: String,
-    /// What could be written instead.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    suggestion: Option<String>,
-}
-
 /// A value that made a device match.
 #[derive(Serialize, ToSchema)]
 struct Highlight {
@@ -157,11 +146,15 @@ async fn search(
     Query(asked): Query<Asked>,
 ) -> Result<axum::Json<Answer>, Problem> {
     let query = Search::parse(&asked.q)?;
-    let sort = Sort::parse(&asked.sort)?;
-    let facets = list::fields(&asked.facets, FACETS_MAX)?;
-    let facet_stats = list::fields(&asked.facet_stats, FACET_STATISTICS_MAX)?;
-    let stats = list::fields(&asked.stats, STATISTICS_MAX)?;
-    let histograms = Histogram::parse(&asked.histograms, HISTOGRAMS_MAX)?;
+    let sort = Sort::parse(&asked.sort).map_err(Problem::in_parameter("sort"))?;
+    let fields = |parameter, text: &str, fields_max| {
+        list::fields(text, fields_max).map_err(Problem::in_parameter(parameter))
+    };
+    let facets = fields("facets", &asked.facets, FACETS_MAX)?;
+    let facet_stats = fields("facet_stats", &asked.facet_stats, FACET_STATISTICS_MAX)?;
+    let stats = fields("stats", &asked.stats, STATISTICS_MAX)?;
+    let histograms =
+        Histogram::parse(&asked.histograms, HISTOGRAMS_MAX).map_err(Problem::in_parameter("histograms"))?;
     let limit = asked.limit.unwrap_or(20).clamp(1, PAGE_MAX);
     wait(&http, &asked.after).await?;
     let plain = stats.is_empty() && histograms.is_empty() && facet_stats.is_empty();
@@ -187,7 +180,17 @@ async fn search(
             let found = index.search(&question)?;
             let nothing = found.total == 0 && cursor.is_none();
             let meant = if nothing { index.did_you_mean(&question)? } else { None };
-            let hints = hints(&index, &tenant, &query);
+            let mut hints = hints::of_query(&index, &tenant, &query);
+            let lists: [(_, &str, Vec<_>); 5] = [
+                ("sort", &asked.sort, sort.iter().map(SortKey::field).collect()),
+                ("facets", &asked.facets, facets.iter().map(Some).collect()),
+                ("facet_stats", &asked.facet_stats, facet_stats.iter().map(Some).collect()),
+                ("stats", &asked.stats, stats.iter().map(Some).collect()),
+                ("histograms", &asked.histograms, histograms.iter().map(|one| Some(&one.field)).collect()),
+            ];
+            for (parameter, text, fields) in lists {
+                hints.extend(hints::of_list(&index, &tenant, (parameter, text), fields.into_iter()));
+            }
             Ok::<_, SearchError>((found, hints, meant, asked.highlight, stats, facet_stats, query))
         })
         .await
@@ -255,17 +258,6 @@ async fn twins(http: &Http, tenant: &TenantId, ids: &[DeviceId]) -> Result<Vec<A
         }
     }
     Ok(twins.into_iter().flatten().collect())
-}
-
-/// What a person should look at, by what the devices of the tenant have. Where the index can't say, nothing is odd.
-fn hints(index: &Index, tenant: &TenantId, query: &Search) -> Vec<Hint> {
-    let exists = |field: &Field| index.has_field(tenant, field).unwrap_or(true);
-    let all = || index.properties(tenant).unwrap_or_default();
-    let hints = query.hints(exists, all);
-    hints
-        .into_iter()
-        .map(|hint| Hint { column: hint.column, text: hint.text, suggestion: hint.suggestion })
-        .collect()
 }
 
 /// The position to wait for.

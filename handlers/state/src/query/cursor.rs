@@ -33,20 +33,29 @@ impl Place {
     pub fn at(text: &str, column: usize) -> Self {
         let chars: Vec<char> = text.chars().collect();
         let cursor = column.saturating_sub(1).min(chars.len());
-        let mut start = 0;
-        let mut quote = None;
+        let (mut start, mut quote, mut escaped) = (0, None, false);
+        // For each parenthesis that is open, the name before it that is for all within: `site:(lab OR office)`.
+        let mut names: Vec<Option<&[char]>> = Vec::new();
         for (at, c) in chars[..cursor].iter().enumerate() {
             match (c, quote) {
+                _ if escaped => escaped = false,
+                ('\\', Some(_)) => escaped = true,
                 ('"', None) => quote = Some(at),
-                ('"', Some(_)) if at > 0 && chars[at - 1] == '\\' => {}
                 ('"', Some(_)) => quote = None,
-                (c, None) if c.is_whitespace() || matches!(c, '(' | ')') => start = at + 1,
+                (c, None) if c.is_whitespace() || matches!(c, '(' | ')') => {
+                    let name = chars[start..at].strip_suffix(&[':']);
+                    match c {
+                        '(' => names.push(name.or(names.last().copied().flatten())),
+                        ')' => drop(names.pop()),
+                        _ => {}
+                    }
+                    start = at + 1;
+                }
+                ('-', None) if at == start => start = at + 1,
                 _ => {}
             }
         }
-        if chars.get(start) == Some(&'-') && start < cursor {
-            start += 1;
-        }
+        let named = names.last().copied().flatten();
         let ends = |c: &char| match quote {
             Some(_) => *c == '"',
             None => c.is_whitespace() || matches!(c, '(' | ')' | '"'),
@@ -57,7 +66,13 @@ impl Place {
         let text = |from: usize| chars[from..cursor].iter().collect::<String>();
         let colon = chars[start..cursor].iter().position(|c| *c == ':').map(|length| start + length);
         let (from, wanted) = match (colon, quote) {
-            (None, None) => (start, Wanted::FieldOrWord(text(start))),
+            (None, None) => {
+                let own = || Wanted::FieldOrWord(text(start));
+                (start, named.map_or_else(own, |name| value(name, &text(start))))
+            }
+            (None, Some(quote)) if quote == start && named.is_some() => {
+                (start, named.map_or(Wanted::Nothing, |name| value(name, &text(quote + 1))))
+            }
             (Some(colon), None) => (colon + 1, value(&chars[start..colon], &text(colon + 1))),
             (Some(colon), Some(quote)) if quote == colon + 1 => {
                 (colon + 1, value(&chars[start..colon], &text(quote + 1)))
@@ -110,9 +125,14 @@ mod tests {
             ("site:|", 6, 6, value(site.clone(), "")),
             ("-tags.site:la|b x", 12, 15, value(tag, "la")),
             ("site:\"front d|oor\" x", 6, 18, value(site.clone(), "front d")),
-            ("site:\"front d|", 6, 14, value(site, "front d")),
+            ("site:\"front d|", 6, 14, value(site.clone(), "front d")),
             ("battery:<2|", 11, 11, Wanted::Nothing),
             ("\"front d|", 9, 9, Wanted::Nothing),
+            ("site:(lab OR of|)", 14, 16, value(site.clone(), "of")),
+            ("site:(lab OR (\"front d|", 15, 23, value(site.clone(), "front d")),
+            ("site:(lab) of|", 12, 14, field_or_word("of")),
+            ("has:(wi|", 6, 8, Wanted::Field("wi".into())),
+            (r#""a\\" wi|"#, 7, 9, field_or_word("wi")),
             ("a:b:c:|", 3, 7, value(Field::Reported("a".into()), "b:c:")),
         ] {
             let column = query.chars().position(|c| c == '|').unwrap() + 1;

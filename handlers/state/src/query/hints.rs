@@ -43,6 +43,17 @@ impl Mention {
     }
 }
 
+/// The hints for fields that are named beside a query, each with its column; see [`Query::hints`](super::Query::hints).
+pub fn of_fields(
+    fields: impl IntoIterator<Item = (usize, Field)>,
+    exists: impl Fn(&Field) -> bool,
+    all: impl FnOnce() -> Vec<Field>,
+) -> Vec<Hint> {
+    let properties = fields.into_iter().filter(|(_, field)| field.path().is_some());
+    let mentions: Vec<_> = properties.map(|(column, field)| Mention::Property(column, field)).collect();
+    hints(&mentions, exists, all)
+}
+
 /// The hints for these mentions. `exists` says whether any device has a property, `all` gives those that there
 /// are; it is asked only when one is missing.
 pub(super) fn hints(

@@ -11,6 +11,16 @@ pub fn fields(text: &str, fields_max: usize) -> Result<Vec<Field>, QueryError> {
     items(text, fields_max, Field::eq, field)
 }
 
+/// The parts of a list, each with its column. An empty text has none.
+pub fn parts(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    let mut column = 1;
+    text.split(',').filter(|_| !text.trim().is_empty()).map(move |part| {
+        let start = column + part.chars().take_while(|c| c.is_whitespace()).count();
+        column += part.chars().count() + 1;
+        (start, part.trim())
+    })
+}
+
 /// Reads the parts of a list, each from its text and its column; no two may be the same.
 pub(super) fn items<T>(
     text: &str,
@@ -19,10 +29,7 @@ pub(super) fn items<T>(
     read: impl Fn(&str, usize) -> Result<T, QueryError>,
 ) -> Result<Vec<T>, QueryError> {
     let mut items = Vec::new();
-    let mut column = 1;
-    for part in text.split(',').filter(|_| !text.trim().is_empty()) {
-        let start = column + part.chars().take_while(|c| c.is_whitespace()).count();
-        let name = part.trim();
+    for (start, name) in parts(text) {
         let item = read(name, start)?;
         if items.iter().any(|other| same(other, &item)) {
             return Err(
@@ -33,7 +40,6 @@ pub(super) fn items<T>(
             return Err(QueryError::new(start, "too many of them").expected(format!("at most {items_max}")));
         }
         items.push(item);
-        column += part.chars().count() + 1;
     }
     Ok(items)
 }

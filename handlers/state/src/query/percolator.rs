@@ -96,6 +96,12 @@ impl Percolator {
         }
         found.into_iter().collect()
     }
+
+    /// The numbers of the queries that a twin may match, in ascending order; it matches none of the others.
+    pub fn may_match(&self, twin: &Twin) -> Vec<u32> {
+        // As if it had just come into being.
+        self.affected(None, Some(twin))
+    }
 }
 
 impl Drawers {

@@ -57,6 +57,16 @@ impl Sort {
     }
 }
 
+impl SortKey {
+    /// The field that is compared, if it is one.
+    pub fn field(&self) -> Option<&Field> {
+        match &self.by {
+            By::Field(field) => Some(field),
+            By::Relevance => None,
+        }
+    }
+}
+
 impl fmt::Display for SortKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.by {

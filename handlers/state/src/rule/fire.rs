@@ -47,9 +47,9 @@ impl RuleSet {
         let affected = self.queries.affected(before, after);
         let mut places: BTreeSet<usize> =
             affected.into_iter().map(|query| self.owners[query as usize]).collect();
-        if !self.on_change.is_empty() && before.map(|twin| &twin.reported) != after.map(|twin| &twin.reported)
-        {
-            places.extend(&self.on_change);
+        if let Some(after) = after.filter(|after| before.is_none_or(|twin| twin.reported != after.reported)) {
+            let changing = self.changing.may_match(after);
+            places.extend(changing.into_iter().map(|query| self.on_change[query as usize]));
         }
         if before.and_then(|twin| twin.received_at) != twin.received_at || self.may_be_absent(twin, at) {
             self.with_absence(twin, at, &mut places);

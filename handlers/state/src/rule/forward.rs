@@ -31,11 +31,12 @@ pub struct Reported<'a> {
 }
 
 impl RuleSet {
-    /// The pushes that pass a report on: one for each rule that matches and each of its receivers. Looks at each rule
-    /// of that kind, as it isn't the beginning or the end of a match that counts.
+    /// The pushes that pass a report on: one for each rule that matches and each of its receivers. It isn't the beginning
+    /// or the end of a match that counts.
     pub fn forward(&self, reported: Reported<'_>) -> Vec<Push> {
-        let matching =
-            self.forwards.iter().filter(|(rule, _)| rule.query.matches(reported.after, reported.at));
+        let candidates = self.forwarding.may_match(reported.after);
+        let candidates = candidates.into_iter().map(|query| &self.forwards[query as usize]);
+        let matching = candidates.filter(|(rule, _)| rule.query.matches(reported.after, reported.at));
         matching.flat_map(|(rule, receivers)| self.pushes(rule, receivers, reported)).collect()
     }
 

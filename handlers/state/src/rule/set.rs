@@ -26,12 +26,16 @@ pub struct RuleSet {
     places: HashMap<Uuid, usize>,
     /// The enabled rules that only pass changes on, with who gets them.
     pub(super) forwards: Vec<(CompiledRule, Vec<Uuid>)>,
+    /// Their queries, in the same order.
+    pub(super) forwarding: Percolator,
     /// All their queries, those of their levels too.
     pub(super) queries: Percolator,
     /// The place of the rule that each of the queries belongs to.
     pub(super) owners: Vec<usize>,
-    /// The places of those on change: each change of what a device reports concerns them.
+    /// The places of those on change: each change of what a device that matches reports concerns them.
     pub(super) on_change: Vec<usize>,
+    /// Their queries, in the same order.
+    pub(super) changing: Percolator,
     /// The shortest `for` of those on absence, in microseconds; none without one.
     pub(super) absence_us_min: Option<i64>,
 }
@@ -53,13 +57,16 @@ impl RuleSet {
             let ids = receivers.iter().filter(named).map(|one| one.id).collect();
             (rule, ids)
         };
-        let forwards = forwards.into_iter().filter(|rule| rule.rule.form.enabled).map(named).collect();
+        let forwards: Vec<_> =
+            forwards.into_iter().filter(|rule| rule.rule.form.enabled).map(named).collect();
+        let forwarding = Percolator::new(forwards.iter().map(|(rule, _)| &rule.query));
         let (mut queries, mut owners, mut on_change) = (Vec::new(), Vec::new(), Vec::new());
         for (place, rule) in rules.iter().enumerate() {
             let all = rule.levels.iter().map(|(_, query)| query).chain([&rule.query]);
             queries.extend(all.map(|query| (place, query)));
             on_change.extend((rule.rule.form.on == On::Change).then_some(place));
         }
+        let changing = Percolator::new(on_change.iter().map(|place: &usize| &rules[*place].query));
         owners.extend(queries.iter().map(|(place, _)| *place));
         let queries = Percolator::new(queries.into_iter().map(|(_, query)| query));
         let absences = rules.iter().filter(|rule| rule.rule.form.on == On::Absence);
@@ -76,9 +83,11 @@ impl RuleSet {
             enabled,
             places,
             forwards,
+            forwarding,
             queries,
             owners,
             on_change,
+            changing,
             absence_us_min,
         }
     }
