@@ -158,13 +158,14 @@ impl SegmentFacets {
             // Which documents have which of the values that were found.
             let mut members = Vec::with_capacity(BLOCK);
             let mut count = |nth, value| {
-                members.extend(counts.count(value, stats.len(), distinct).map(|found| (nth, found)))
+                members.extend(counts.count(value, stats.len(), distinct).map(|found| (nth, found)));
             };
             columns.each(docs, |nth, values| match values {
                 [value] => count(nth, *value),
                 // A value that stands in an array twice is still one device.
                 values => {
-                    values.iter().collect::<BTreeSet<_>>().into_iter().for_each(|value| count(nth, *value))
+                    let values: BTreeSet<_> = values.iter().collect();
+                    values.into_iter().for_each(|value| count(nth, *value));
                 }
             });
             for (stat, columns) in stats.iter().enumerate() {

@@ -22,7 +22,8 @@ pub struct Problem {
     /// The HTTP status.
     pub status: u16,
     /// What is wrong with this request.
-    pub detail: String,
+    #[schema(value_type = String)]
+    pub detail: Box<str>,
     /// In which parameter of the request the problem is, where it isn't the query itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub parameter: Option<&'static str>,
@@ -41,7 +42,7 @@ pub struct Problem {
 
 impl Problem {
     fn new(status: StatusCode, kind: &'static str, title: &'static str, detail: impl Into<String>) -> Self {
-        let (status, detail) = (status.as_u16(), detail.into());
+        let (status, detail) = (status.as_u16(), detail.into().into_boxed_str());
         Self { kind, title, status, detail, parameter: None, column: None, expected: None, suggestion: None }
     }
 

@@ -129,7 +129,7 @@ mod tests {
             ("battery:<2|", 11, 11, Wanted::Nothing),
             ("\"front d|", 9, 9, Wanted::Nothing),
             ("site:(lab OR of|)", 14, 16, value(site.clone(), "of")),
-            ("site:(lab OR (\"front d|", 15, 23, value(site.clone(), "front d")),
+            ("site:(lab OR (\"front d|", 15, 23, value(site, "front d")),
             ("site:(lab) of|", 12, 14, field_or_word("of")),
             ("has:(wi|", 6, 8, Wanted::Field("wi".into())),
             (r#""a\\" wi|"#, 7, 9, field_or_word("wi")),
