@@ -5,16 +5,26 @@ use std::time::Duration;
 use serde_json::json;
 use statecast_state::TenantId;
 use statecast_state::query::Query;
+use tokio::task::JoinHandle;
 
 use super::fleet::{Fleet, PATIENCE, Running, now};
 use super::following::until;
 use crate::schema::SCHEMA_VERSION;
-use crate::{Question, SearchError, Settings, Source};
+use crate::{NotFollowing, Question, SearchError, Settings, Source};
 
 /// Names of the generations on disk.
 fn generations(dir: &std::path::Path) -> Vec<String> {
     let names = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
     names.filter(|name| name != "lock").collect()
+}
+
+/// Begins to build it anew; until the scans of the fleet are let go, it has nothing.
+async fn held_rebuild(index: &Running, fleet: &Fleet) -> JoinHandle<Result<(), NotFollowing>> {
+    fleet.held.send_replace(true);
+    let search = index.search.clone();
+    let rebuild = tokio::spawn(async move { search.rebuild().await });
+    until(|| index.search.status().building.is_some()).await;
+    rebuild
 }
 
 #[tokio::test]
@@ -23,12 +33,7 @@ async fn while_it_is_built_anew_the_old_one_follows() {
     let fleet = Fleet::of(5_000);
     let index = Running::start(dir.path(), &fleet).await;
     index.caught_up(&fleet).await;
-    fleet.held.send_replace(true);
-    let rebuild = tokio::spawn({
-        let search = index.search.clone();
-        async move { search.rebuild().await }
-    });
-    until(|| index.search.status().building.is_some()).await;
+    let rebuild = held_rebuild(&index, &fleet).await;
     for n in 0..50 {
         let position = fleet.report("d00001", &json!({"mark": n}));
         index.search.wait(position, PATIENCE).await.unwrap();
@@ -54,12 +59,7 @@ async fn a_build_that_fails_leaves_nothing_behind() {
     let fleet = Fleet::of(100);
     let index = Running::start(dir.path(), &fleet).await;
     index.caught_up(&fleet).await;
-    fleet.held.send_replace(true);
-    let rebuild = tokio::spawn({
-        let search = index.search.clone();
-        async move { search.rebuild().await }
-    });
-    until(|| index.search.status().building.is_some()).await;
+    let rebuild = held_rebuild(&index, &fleet).await;
     until(|| generations(dir.path()).len() == 2).await;
     // By the time the first try has read everything, the feed doesn't reach back to its beginning.
     fleet.report("d00001", &json!({"mark": 1}));
