@@ -22,13 +22,14 @@ use super::extract::Query;
 use super::history::Entry;
 use super::live::{Events, Past, READ_MAX, Teller, ended, event, follow};
 use super::problem::Problem;
+use super::search;
 
 /// Who follows a query and comes back is told what happened meanwhile, up to so many changes of the tenant.
 const REWIND_MAX: usize = 20_000;
 /// Devices read at a time for who wants to see first what there is.
 const SCAN_MAX: usize = 500;
-/// Most devices of a tenant whose query with a time relative to now can be followed: each is remembered.
-const CLOCK_DEVICES_MAX: u64 = 100_000;
+/// Most devices that may come into a query, or leave it, by time alone: each is remembered.
+const CLOCK_DEVICES_MAX: usize = 100_000;
 /// How many may look back at once: each holds up to [`REWIND_MAX`] changes for a moment.
 static LOOKING_BACK: Semaphore = Semaphore::const_new(2);
 
@@ -58,7 +59,8 @@ struct Asked {
 /// removed meanwhile leaves, whether or not it had entered.
 ///
 /// A query with a time relative to now begins with what there is even if not asked to, and can't be resumed: `reset`
-/// comes first. Devices enter and leave it by the passing of time; such an event has no `position`.
+/// comes first. Devices enter and leave it by the passing of time; such an event has no `position`. At most 100,000 devices
+/// may do so.
 #[utoipa::path(get, path = "/v1/changes", params(Asked), responses((status = 200, description = "text/event-stream"), (status = 400, body = Problem)), tag = "search")]
 async fn changes(
     State(http): State<Http>,
@@ -71,10 +73,13 @@ async fn changes(
         return Err(Problem::bad_request("a snapshot needs a query: `*` finds every device"));
     }
     let clock = query.as_ref().filter(|query| query.needs().time).map(|_| Clock::default());
-    if clock.is_some() && http.store.count(Some(&caller.tenant)).await? > CLOCK_DEVICES_MAX {
-        return Err(Problem::bad_request(format!(
-            "a time relative to now can be followed over at most {CLOCK_DEVICES_MAX} devices"
-        )));
+    if let (Some(query), Some(_)) = (&query, &clock) {
+        let remembered = search::total(&http, &caller.tenant, query.ever()).await?;
+        if remembered > CLOCK_DEVICES_MAX {
+            return Err(Problem::bad_request(format!(
+                "by time alone {remembered} devices could enter or leave; at most {CLOCK_DEVICES_MAX} can be followed"
+            )));
+        }
     }
     let shows = asked.snapshot || clock.is_some();
     let tenant = caller.tenant.clone();

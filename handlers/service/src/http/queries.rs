@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::convert::Infallible;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -11,7 +11,6 @@ use axum::response::{IntoResponse, Response};
 use futures::{StreamExt, stream};
 use serde::Serialize;
 use serde_json::json;
-use statecast_search::Question;
 use statecast_state::query::{SavedQuery, SavedQueryForm};
 use statecast_state::{Position, Query, TenantId};
 use statecast_store::StoreError;
@@ -26,7 +25,7 @@ use super::extract::{Json, Path};
 use super::hints::{Hinted, hinted};
 use super::live::{Events, HEARTBEAT, ended, event};
 use super::problem::Problem;
-use super::{Http, Page};
+use super::{Http, Page, search};
 use crate::tallies::Counts;
 
 /// Saved queries of a tenant at most.
@@ -72,29 +71,13 @@ async fn counted(http: &Http, tenant: &TenantId) -> Result<Vec<Counted>, StoreEr
     let mut counted: Vec<_> = items.into_iter().map(item).collect();
     // What changes by itself is known to the index, when it has all that the others count.
     if counted.iter().any(Counted::is_relative) && http.search.wait(position, INDEX_WAIT_MAX).await.is_ok() {
-        let relative: Vec<_> = counted.iter_mut().filter(|one| one.is_relative()).collect();
-        let totals = totals(http, tenant, relative.iter().map(|one| one.query.clone()).collect()).await;
-        for (one, total) in relative.into_iter().zip(totals) {
-            one.count = total;
+        for one in counted.iter_mut().filter(|one| one.is_relative()) {
+            if let Ok(query) = Query::parse(&one.query) {
+                one.count = search::total(http, tenant, query).await.ok().map(|total| total as u64);
+            }
         }
     }
     Ok(counted)
-}
-
-/// How many devices each query finds now, by the index; none where it can't say.
-async fn totals(http: &Http, tenant: &TenantId, queries: Vec<String>) -> Vec<Option<u64>> {
-    let Ok(permit) = http.gates.search().await else { return Vec::new() };
-    let (index, tenant) = (http.search.clone(), tenant.clone());
-    let totals = tokio::task::spawn_blocking(move || {
-        let _permit = permit;
-        let now = SystemTime::now().into();
-        let total = |query: &String| {
-            let query = Query::parse(query).ok()?;
-            Some(index.search(&Question::new(&tenant, &query, now)).ok()?.total as u64)
-        };
-        queries.iter().map(total).collect()
-    });
-    totals.await.unwrap_or_default()
 }
 
 impl Counted {

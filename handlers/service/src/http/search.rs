@@ -237,6 +237,18 @@ impl From<statecast_search::DidYouMean> for DidYouMean {
     }
 }
 
+/// How many devices a query finds now.
+pub(super) async fn total(http: &Http, tenant: &TenantId, query: Search) -> Result<usize, Problem> {
+    http.search.complete(AFTER_WAIT_MAX).await?;
+    let permit = http.gates.search().await?;
+    let (index, tenant) = (http.search.clone(), tenant.clone());
+    let found = tokio::task::spawn_blocking(move || {
+        let _permit = permit;
+        index.search(&Question::new(&tenant, &query, SystemTime::now().into()))
+    });
+    Ok(found.await.map_err(|_| Problem::unavailable("the search failed"))??.total)
+}
+
 /// Waits until there is an index, and for it to reach the position that `after` names, if it names one.
 pub(super) async fn wait(http: &Http, text: &str) -> Result<(), Problem> {
     http.search.complete(AFTER_WAIT_MAX).await?;

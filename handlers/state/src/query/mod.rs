@@ -131,6 +131,12 @@ impl Query {
         Needs::of(&self.expr)
     }
 
+    /// Without what is relative to now: it matches every twin that this one matches or will match by time alone.
+    pub fn ever(&self) -> Self {
+        let expr = turns::ever(&self.expr, true);
+        Self { text: expr.to_string(), expr, mentions: Vec::new() }
+    }
+
     /// The next moment after `now` at which it may change its mind about a twin that stays as it is; none when it
     /// never does. Until that moment, excluded, the outcome is the same as now.
     pub fn turns(&self, twin: &Twin, now: Timestamp) -> Option<Timestamp> {

@@ -7,6 +7,7 @@
 use serde_json::Value;
 
 use super::ast::Expr;
+use super::eval;
 use super::fields::{Field, any_value};
 use super::moment::{self, Moment};
 use super::range::Range;
@@ -15,6 +16,9 @@ use crate::{Timestamp, Twin};
 
 /// The next moment after `now` at which the outcome may be another although the twin stays as it is.
 pub(super) fn turns(expr: &Expr, twin: &Twin, now: Timestamp) -> Option<Timestamp> {
+    if settled(expr, twin, now).is_some() {
+        return None;
+    }
     let mut next: Option<Timestamp> = None;
     expr.visit(&mut |leaf| {
         let Expr::Within { field, range: Range::Times(limits) } = leaf else { return };
@@ -29,6 +33,41 @@ pub(super) fn turns(expr: &Expr, twin: &Twin, now: Timestamp) -> Option<Timestam
         }
     });
     next
+}
+
+/// The outcome where it is the same at any time.
+fn settled(expr: &Expr, twin: &Twin, now: Timestamp) -> Option<bool> {
+    let outcomes = |members: &[Expr], decisive: bool| {
+        let mut all = Some(!decisive);
+        for member in members {
+            match settled(member, twin, now) {
+                Some(outcome) if outcome == decisive => return Some(decisive),
+                Some(_) => {}
+                None => all = None,
+            }
+        }
+        all
+    };
+    match expr {
+        Expr::And(members) => outcomes(members, false),
+        Expr::Or(members) => outcomes(members, true),
+        Expr::Not(inner) => settled(inner, twin, now).map(|outcome| !outcome),
+        Expr::Within { range, .. } if range.is_relative() => None,
+        leaf => Some(eval::matches(leaf, twin, now)),
+    }
+}
+
+/// What fulfils a query, or doesn't, at one time or another: conditions that are relative to now say what they must.
+pub(super) fn ever(expr: &Expr, fulfilled: bool) -> Expr {
+    let all = |members: &[Expr]| members.iter().map(|member| ever(member, fulfilled)).collect();
+    match expr {
+        Expr::And(members) => Expr::And(all(members)),
+        Expr::Or(members) => Expr::Or(all(members)),
+        Expr::Not(inner) => Expr::Not(Box::new(ever(inner, !fulfilled))),
+        Expr::Within { range, .. } if range.is_relative() && fulfilled => Expr::All,
+        Expr::Within { range, .. } if range.is_relative() => Expr::Not(Box::new(Expr::All)),
+        leaf => leaf.clone(),
+    }
 }
 
 /// Calls `f` with each time that a twin has in a field.
@@ -64,6 +103,9 @@ mod tests {
         assert_eq!(query.turns(&twin, now), Some(hour));
         assert!(query.matches(&twin, hour.plus_micros(-1)) && !query.matches(&twin, hour));
         assert_eq!(query.turns(&twin, hour.plus_micros(1)), None);
+        let query = Query::parse("battery:<15 seen:>-1h").unwrap();
+        assert_eq!(query.turns(&twin, now), None, "whenever it was seen, it has no battery");
+        assert_eq!(query.ever().text(), "battery:<15 *");
     }
 
     proptest! {
@@ -84,6 +126,9 @@ mod tests {
             let between = now.plus_micros((turns.micros_since(now) as f64 * part) as i64);
             for moment in [between.min(turns.plus_micros(-1)), turns.plus_micros(-1)] {
                 prop_assert_eq!(query.matches(&twin, moment), query.matches(&twin, now), "{}", query.text());
+            }
+            if query.matches(&twin, now) || query.turns(&twin, now).is_some() {
+                prop_assert!(query.ever().matches(&twin, now), "{}", query.ever().text());
             }
         }
     }
