@@ -59,6 +59,8 @@ pub struct Application {
     servers: TaskTracker,
     stop_followers: CancellationToken,
     stop_http: CancellationToken,
+    /// Last: what they opened is used until then.
+    _http_threads: http::Threads,
 }
 
 /// A connection to the database, and the private server if there is one.
@@ -154,8 +156,10 @@ impl Application {
         let outbox = Arc::new(outbox);
         let (sender, deliveries) = mpsc::channel(DELIVERIES_MAX);
         let sessions = Arc::new(DurableSessions::new(store.clone(), &owner, flow.clone()));
-        let listener = TcpListener::bind(config.http.listen)
-            .await
+        let http_threads = http::Threads::start().context("start the threads of HTTP")?;
+        let listener = http_threads
+            .spawn(TcpListener::bind(config.http.listen))
+            .await?
             .with_context(|| format!("listen for HTTP on {}", config.http.listen))?;
         let broker = Broker::start(config.mqtt.for_broker(), gate.clone(), sessions, sender)
             .await
@@ -218,7 +222,7 @@ impl Application {
             }),
             config.http.body_bytes_max,
         );
-        servers.spawn({
+        let serve = {
             let stop = stop_http.clone();
             let router = router.into_make_service_with_connect_info::<SocketAddr>();
             // What MQTT over WebSocket sends is small and waited for. It only costs latency if it fails.
@@ -229,7 +233,8 @@ impl Application {
                     error!(%error, "HTTP ended");
                 }
             }
-        });
+        };
+        servers.spawn_on(serve, &http_threads);
         let (mqtt, mqtts) = (broker.address(), broker.tls_address());
         Ok(Self {
             mqtt,
@@ -246,6 +251,7 @@ impl Application {
             servers,
             stop_followers,
             stop_http,
+            _http_threads: http_threads,
         })
     }
 

@@ -1,6 +1,6 @@
 //! The HTTP interface: JSON in, JSON out, errors as problems, live streams as server-sent events.
 //!
-//! - [`problem`], errors as RFC 9457 has them; `gates`, how much may run at a time
+//! - [`problem`], errors as RFC 9457 has them; `threads`, who answers, and `gates`, how much at a time
 //! - `body`, `auth`, `extract`: what the request says, and who calls
 //! - `credentials`, `policies`, `keys`: who is let in, and what they may do
 //! - `devices`, `history`, `search` with its `hints`, `figures` and twins as `shown`, `complete`, `export` (also as `csv`), `live`
@@ -17,6 +17,7 @@
 //! - `mqtt`: MQTT over WebSocket
 
 pub mod problem;
+mod threads;
 mod body;
 mod auth;
 mod extract;
@@ -84,6 +85,7 @@ use crate::tickets::Tickets;
 pub use gates::Gates;
 use problem::Problem;
 pub use shown::Shown;
+pub use threads::Threads;
 
 /// Items of a page at most.
 const LIMIT_MAX: usize = 1_000;
