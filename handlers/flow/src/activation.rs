@@ -31,14 +31,13 @@ const LOST_MAX: usize = 20;
 /// Empties the mailbox of a device.
 pub(crate) async fn run(shared: Arc<Shared>, key: DeviceKey) {
     let abandon = Abandon { shared: &shared, key: &key };
-    let mut known = match shared.twins.take(&key) {
+    let mut known = match shared.twins.get(&key) {
         Some(known) => Some(known),
         None => shared.loader.load(&key).await,
     };
-    while let Some(now) = known.take() {
-        // Either there are requests to apply, or what is known goes back to where it came from.
-        match shared.mailboxes.take(&key, TAKE_MAX, now, |last| shared.twins.put(&key, last)) {
-            Some((requests, now)) => known = apply(&shared, &key, now, requests).await,
+    while let Some(now) = known {
+        match shared.mailboxes.take(&key, TAKE_MAX) {
+            Some(requests) => known = apply(&shared, &key, now, requests).await,
             None => return std::mem::forget(abandon),
         }
     }
@@ -75,12 +74,14 @@ async fn apply(shared: &Shared, key: &DeviceKey, mut known: Known, requests: Vec
             Verdict::Committed(committed) => {
                 deadlines::watch(&shared.timers, &committed);
                 shared.timers.follow(key, &committed);
-                answer(shared, waiting, fates, &committed);
                 known.twin = twin;
                 known.left = left;
                 for (id, received_at) in remembered {
                     known.recent.remember(id, received_at);
                 }
+                // Before the answers: who has one reads what it is about.
+                shared.twins.put(key, known.clone());
+                answer(shared, waiting, fates, &committed);
                 return Some(known);
             }
             Verdict::Lost => {

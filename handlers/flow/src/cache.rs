@@ -66,23 +66,30 @@ impl Recent {
     }
 }
 
-/// A bounded cache of [`Known`], by device. A device's entry is taken out while its activation runs.
-pub struct Twins(Cache<DeviceKey, Known, ByBytes>);
+/// A bounded cache of [`Known`], by device. Whatever is here is as it is committed: an entry is taken away before anyone
+/// is told of a commit, and the activation puts back what the commit made of it. Cheap to clone; all clones are one.
+#[derive(Clone)]
+pub struct Twins(Arc<Cache<DeviceKey, Known, ByBytes>>);
 
 impl Twins {
     /// A cache of about `bytes_max` bytes.
     pub fn new(bytes_max: u64) -> Self {
         // The estimate only sizes the table of the cache: a twin of about 2 KiB with its keys.
         let items = usize::try_from(bytes_max / 2_048).unwrap_or(usize::MAX).clamp(64, 1_000_000);
-        Self(Cache::with_weighter(items, bytes_max, ByBytes))
+        Self(Arc::new(Cache::with_weighter(items, bytes_max, ByBytes)))
     }
 
-    /// Takes out what is known of a device.
-    pub fn take(&self, key: &DeviceKey) -> Option<Known> {
-        self.0.remove(key).map(|(_, known)| known)
+    /// What is known of a device, for its activation.
+    pub fn get(&self, key: &DeviceKey) -> Option<Known> {
+        self.0.get(key)
     }
 
-    /// Puts it back, as the last thing that an activation does.
+    /// Takes away what is known of a device: it was changed, or it may have been.
+    pub fn forget(&self, key: &DeviceKey) {
+        self.0.remove(key);
+    }
+
+    /// Keeps what is known of a device; only its activation may.
     pub fn put(&self, key: &DeviceKey, mut known: Known) {
         let left = size_of_val(known.left.as_slice());
         let ids = known.recent.0.len() * size_of::<(MessageId, Timestamp)>();

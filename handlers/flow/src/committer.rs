@@ -21,7 +21,7 @@ use tokio_util::task::TaskTracker;
 use tracing::error;
 
 use crate::Feed;
-use crate::cache::{document_footprint, footprint};
+use crate::cache::{Twins, document_footprint, footprint};
 use intake::{Intake, Unit, Work};
 
 mod intake;
@@ -66,7 +66,7 @@ pub struct Committer {
 
 impl Committer {
     /// Starts the lanes.
-    pub fn start(owner: &Arc<Owner>, feed: &Feed, tasks: &TaskTracker) -> Self {
+    pub fn start(owner: &Arc<Owner>, feed: &Feed, twins: &Twins, tasks: &TaskTracker) -> Self {
         let (units, receiver) = mpsc::channel(QUEUE_MAX);
         let (quiet, quiet_receiver) = mpsc::channel(QUEUE_MAX);
         let in_flight = Arc::new(AtomicUsize::new(0));
@@ -91,6 +91,7 @@ impl Committer {
                 intake: intake.clone(),
                 in_flight: in_flight.clone(),
                 feed: feed.clone(),
+                twins: twins.clone(),
             };
             tasks.spawn(async move {
                 if let Err(fenced) = lane.run().await {
@@ -123,6 +124,7 @@ struct Lane {
     intake: Arc<Mutex<Intake>>,
     in_flight: Arc<AtomicUsize>,
     feed: Feed,
+    twins: Twins,
 }
 
 impl Lane {
@@ -138,7 +140,8 @@ impl Lane {
         }
     }
 
-    /// Tells everyone: first those who wait for the verdict, then the feed.
+    /// Tells everyone: first those who wait for the verdict, then the feed. Before, what the cache has of these devices is
+    /// taken away.
     fn resolve(&self, work: Work, outcome: Outcome) {
         drop(work.quiet_turn);
         let lost: HashSet<DeviceKey> = outcome.lost.into_iter().collect();
@@ -148,6 +151,7 @@ impl Lane {
         for (count, waiting) in work.units {
             let changes: Vec<Change> = changes.by_ref().take(count).collect();
             let key = changes.first().map(|change| &change.key);
+            key.inspect(|key| self.twins.forget(key));
             let verdict = if key.is_some_and(|key| lost.contains(key)) {
                 Verdict::Lost
             } else if let Some(reason) = key.and_then(|key| poison.remove(key)) {

@@ -43,20 +43,13 @@ impl Mailboxes {
         true
     }
 
-    /// Takes requests, oldest first, and gives back `held`: at most `max.count` of them, and none any more once
-    /// their payloads have `max.bytes` together. When there are none, `last` is run with it, the mailbox is closed,
-    /// and the task must end: the next post asks for a new one, which sees what `last` did.
-    pub fn take<Held>(
-        &self,
-        key: &DeviceKey,
-        max: Limits,
-        held: Held,
-        last: impl FnOnce(Held),
-    ) -> Option<(Vec<Request>, Held)> {
+    /// Takes requests, oldest first: at most `max.count` of them, and none any more once their payloads have
+    /// `max.bytes` together. When there are none, the mailbox is closed, and the task must end: the next post asks for
+    /// a new one.
+    pub fn take(&self, key: &DeviceKey, max: Limits) -> Option<Vec<Request>> {
         let mut waiting = self.waiting.lock();
         let mailbox = waiting.get_mut(key)?;
         if mailbox.is_empty() {
-            last(held);
             waiting.remove(key);
             return None;
         }
@@ -68,7 +61,7 @@ impl Mailboxes {
         };
         let most = mailbox.len().min(max.count);
         let count = mailbox.iter().take(most).position(is_enough).unwrap_or(most);
-        Some((mailbox.drain(..count).collect(), held))
+        Some(mailbox.drain(..count).collect())
     }
 
     /// Closes the mailbox of a task that died.
@@ -110,8 +103,8 @@ mod tests {
         let started: Vec<bool> = sizes.iter().map(|size| mailboxes.post(&key, request(*size))).collect();
         assert_eq!(started, [true, false, false, false, false, false, false], "one task is enough");
         let take = || {
-            let taken = mailboxes.take(&key, Limits { count: 3, bytes: 100 }, (), drop);
-            taken.map(|(requests, ())| requests.iter().map(Request::payload_bytes).collect::<Vec<_>>())
+            let taken = mailboxes.take(&key, Limits { count: 3, bytes: 100 });
+            taken.map(|requests| requests.iter().map(Request::payload_bytes).collect::<Vec<_>>())
         };
         assert_eq!(take(), Some(vec![500]), "one that is larger than the limit is taken by itself");
         assert_eq!(take(), Some(vec![10, 11, 12]));

@@ -95,6 +95,7 @@ impl Flow {
         let feed = Feed::new(before, settings.feed_bytes_max);
         let lanes = TaskTracker::new();
         let meter = Meter::default();
+        let twins = Twins::new(settings.cache_bytes_max);
         let metering = CancellationToken::new();
         tokio::spawn({
             let (meter, store, metering) = (meter.clone(), store.clone(), metering.clone());
@@ -102,9 +103,9 @@ impl Flow {
         });
         let shared = Arc::new(Shared {
             mailboxes: Mailboxes::default(),
-            twins: Twins::new(settings.cache_bytes_max),
             loader: Loader::start(store.clone()),
-            committer: Committer::start(owner, &feed, &lanes),
+            committer: Committer::start(owner, &feed, &twins, &lanes),
+            twins,
             feed,
             rules,
             meter,

@@ -30,10 +30,15 @@ async fn a_database_that_hangs_is_waited_for() -> Result<()> {
     let mut patient = patient(&service.mqtt).await?;
     patient.publish("devices/patient/state", br#"{"n":1}"#, 1).await?;
 
+    api.json("/v1/search?after=now").await?;
     let frozen = service.freeze_database()?;
     let (publish, waiting) = patient.publication("devices/patient/state", br#"{"n":2}"#, 1);
     patient.send(&publish).await?;
     not_ready(&api).await?;
+    // What is on its way isn't durable yet: who searches meanwhile has the device as it is, and needn't wait.
+    let found = tokio::time::timeout(TOLD_MAX, api.json("/v1/search?q=id:patient")).await;
+    let found = found.context("the search waits for the database")??;
+    ensure!(found["items"][0]["reported"] == json!({ "n": 1 }), "{found}");
     tokio::time::sleep(OUTAGE).await;
     not_ready(&api).await?;
     frozen.thaw();
