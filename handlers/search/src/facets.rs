@@ -9,7 +9,7 @@ use tantivy::{DocId, SegmentReader};
 
 use crate::SearchError;
 use crate::columns::Columns;
-use crate::fields::{BLOCK, FieldColumns, Slot};
+use crate::fields::{self, BLOCK, FieldColumns, Slot};
 use crate::order::Value;
 use crate::statistics::Statistics;
 use crate::values::{Room, SegmentValues, Texts, Values};
@@ -22,6 +22,8 @@ pub const FACET_VALUES_MAX: usize = 50;
 pub const FACET_STATISTICS_MAX: usize = 4;
 /// Most different values of all facets of one search together: each takes memory for as long as it is counted.
 pub const DISTINCT_MAX: usize = 100_000;
+/// Strings of a segment that are told apart by their ordinals: 64 KB.
+const TEXTS_MAX: usize = 4_096;
 
 /// The values of one property.
 #[derive(Debug, Clone, PartialEq)]
@@ -72,7 +74,10 @@ pub(crate) struct SegmentFacets {
 /// The values of one field, and what is found of each.
 #[derive(Default)]
 struct SegmentCounts {
-    /// Looked into for each device: the hash of the standard library would take a quarter of the time.
+    /// Where a string stands among those that were found, by its ordinal: without a hash, which would take a fifth of
+    /// the time. Of as many as there are, but not of more than [`TEXTS_MAX`].
+    texts: Vec<Option<usize>>,
+    /// The same of all else.
     known: HashMap<Slot, usize, foldhash::fast::RandomState>,
     found: Vec<(Slot, SegmentFound)>,
 }
@@ -96,7 +101,11 @@ impl<'a> Facets<'a> {
         reader: &SegmentReader,
     ) -> tantivy::Result<SegmentFacets> {
         let open = |field| FieldColumns::open(columns, reader, field);
-        let fields = self.fields.iter().map(|field| Ok((open(field)?, SegmentCounts::default())));
+        let fields = self.fields.iter().map(|field| {
+            let columns = open(field)?;
+            let counts = SegmentCounts::new(columns.distinct_texts());
+            Ok((columns, counts))
+        });
         Ok(SegmentFacets {
             fields: fields.collect::<tantivy::Result<_>>()?,
             stats: self.stats.iter().map(open).collect::<tantivy::Result<_>>()?,
@@ -158,7 +167,9 @@ impl SegmentFacets {
             // Which documents have which of the values that were found.
             let mut members = Vec::with_capacity(BLOCK);
             let mut count = |nth, value| {
-                members.extend(counts.count(value, stats.len(), distinct).map(|found| (nth, found)));
+                if let Some(found) = counts.count(value, stats.len(), distinct) {
+                    members.push((nth, found));
+                }
             };
             columns.each(docs, |nth, values| match values {
                 [value] => count(nth, *value),
@@ -169,10 +180,13 @@ impl SegmentFacets {
                 }
             });
             for (stat, columns) in stats.iter().enumerate() {
-                let mut members = members.iter().peekable();
+                let mut rest = members.as_slice();
                 columns.each(docs, |nth, values| {
-                    while let Some((_, found)) = members.next_if(|(member, _)| *member == nth) {
+                    while let [(member, found), others @ ..] = rest
+                        && *member == nth
+                    {
                         counts.found[*found].1.values[stat].add(values, room);
+                        rest = others;
                     }
                 });
             }
@@ -181,13 +195,22 @@ impl SegmentFacets {
 }
 
 impl SegmentCounts {
+    /// Of a field that has so many different strings.
+    fn new(texts: usize) -> Self {
+        Self { texts: vec![None; texts.min(TEXTS_MAX)], ..Self::default() }
+    }
+
     /// Counts a device that has this value, and tells where the value stands among those that were found; none when
     /// there is no room for another.
     fn count(&mut self, value: Slot, stats: usize, room: &mut Room) -> Option<usize> {
-        let nth = *self.known.entry(value).or_insert(self.found.len());
-        if nth == self.found.len() {
+        let next = self.found.len();
+        let nth = match self.text(value) {
+            Some(known) => *known.get_or_insert(next),
+            None => *self.known.entry(value).or_insert(next),
+        };
+        if nth == next {
             if !room.take() {
-                self.known.remove(&value);
+                self.forget(value);
                 return None;
             }
             let values = (0..stats).map(|_| SegmentValues::default()).collect();
@@ -195,5 +218,17 @@ impl SegmentCounts {
         }
         self.found[nth].1.count += 1;
         Some(nth)
+    }
+
+    fn forget(&mut self, value: Slot) {
+        match self.text(value) {
+            Some(known) => *known = None,
+            None => drop(self.known.remove(&value)),
+        }
+    }
+
+    /// Where it is told where a string stands, if there is a place for it.
+    fn text(&mut self, value: Slot) -> Option<&mut Option<usize>> {
+        self.texts.get_mut(fields::ordinal(value)?)
     }
 }

@@ -113,6 +113,11 @@ impl FieldColumns {
         texts.dictionary().sorted_ords_to_term_cb(&ords, f).map(drop)
     }
 
+    /// Different strings.
+    pub(crate) fn distinct_texts(&self) -> usize {
+        self.texts.as_ref().map_or(0, |texts| texts.num_terms())
+    }
+
     /// Whether its numbers are times, in microseconds since the epoch.
     pub(crate) fn is_time(&self) -> bool {
         self.times
@@ -182,6 +187,11 @@ fn whole(number: i64) -> Slot {
 /// The string with this ordinal.
 pub(crate) fn text(ord: u64) -> Slot {
     (1, place(ord))
+}
+
+/// The ordinal of what is a string.
+pub(crate) fn ordinal((kind, place): Slot) -> Option<usize> {
+    if kind == 1 { usize::try_from(place / 2).ok() } else { None }
 }
 
 fn truth(truth: bool) -> Slot {
