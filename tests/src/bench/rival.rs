@@ -14,6 +14,9 @@ use statecast_tests::{Api, Service};
 use crate::database;
 use crate::results::{Results, median};
 
+/// Spaces behind a query at most; there may be ten times as many before it, as a query has a limit.
+const SPACES_MAX: usize = 90;
+
 /// One question: its name, query, order and facet; then the condition and the order in SQL.
 struct Question {
     name: &'static str,
@@ -101,7 +104,8 @@ impl Question {
     /// How many devices Statecast finds. Written otherwise at each turn, so that it isn't known from the turn before.
     async fn search(&self, api: &Api, turn: usize) -> Result<i64> {
         let [query, sort, facets] = self.search;
-        let query = format!("{query}{:turn$}", "");
+        let (before, after) = (turn / SPACES_MAX, turn % SPACES_MAX);
+        let query = format!("{:before$}{query}{:after$}", "", "");
         let request = api.request(Method::GET, "/v1/search");
         let request =
             request.query(&[("q", query.as_str()), ("sort", sort), ("facets", facets), ("limit", "20")]);
