@@ -34,6 +34,10 @@ pub trait Source: Send + Sync + 'static {
     /// The position up to which all changes are resolved: committed, or never to be.
     fn watermark(&self) -> Position;
 
+    /// Everything that is committed now is at or below it. It is ahead of the watermark while a change waits for one before
+    /// it to be resolved.
+    fn horizon(&self) -> Position;
+
     /// The position of the last change that was committed. It may be far below the watermark, as positions are reserved
     /// many at a time.
     fn committed(&self) -> BoxFuture<'_, anyhow::Result<Position>>;

@@ -167,7 +167,7 @@ impl Search {
 
     /// Waits until the index has what is committed now.
     async fn reach(&self, source: &dyn Source) -> anyhow::Result<()> {
-        self.wait(source.watermark(), REACH_TIMEOUT).await.context("wait for the index")
+        self.wait(source.horizon(), REACH_TIMEOUT).await.context("wait for the index")
     }
 
     /// The version of each device in the index, 0 for one that isn't there.

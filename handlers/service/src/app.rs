@@ -132,7 +132,7 @@ impl Application {
         let gate = Arc::new(gate);
 
         let (followers, stop_followers) = (TaskTracker::new(), CancellationToken::new());
-        let truth = Arc::new(Truth::new(store.clone(), feed.clone()));
+        let truth = Arc::new(Truth::new(store.clone(), flow.clone()));
         let search = Search::open(&config.data_dir.join("index"), statecast_search::Settings::default())
             .context("open the search index")?;
         followers.spawn({

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use anyhow::Result;
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use statecast_flow::{Feed, Read};
+use statecast_flow::{Flow, Read};
 use statecast_search::source::FeedGone;
 use statecast_search::{Changes, Digest, Source};
 use statecast_state::{DeviceKey, Position, Twin};
@@ -17,18 +17,19 @@ const READ_MAX: usize = 4_000;
 /// The tables and the feed, as the index sees them.
 pub struct Truth {
     store: Store,
-    feed: Feed,
+    flow: Flow,
 }
 
 impl Truth {
-    /// Over this store and this feed.
-    pub fn new(store: Store, feed: Feed) -> Self {
-        Self { store, feed }
+    /// Over this store and the feed of this flow.
+    pub fn new(store: Store, flow: Flow) -> Self {
+        Self { store, flow }
     }
 
     async fn read(&self, after: Position) -> Result<Changes> {
-        self.feed.wait_after(after).await;
-        match self.feed.read(after, READ_MAX) {
+        let feed = self.flow.feed();
+        feed.wait_after(after).await;
+        match feed.read(after, READ_MAX) {
             Read::Changes(changes, upto) => {
                 let items = changes.iter().map(|change| (change.key.clone(), change.after.clone())).collect();
                 let newest = changes.last().map_or(after, |change| change.position);
@@ -100,7 +101,11 @@ impl Source for Truth {
     }
 
     fn watermark(&self) -> Position {
-        self.feed.watermark()
+        self.flow.feed().watermark()
+    }
+
+    fn horizon(&self) -> Position {
+        self.flow.horizon()
     }
 
     fn committed(&self) -> BoxFuture<'_, Result<Position>> {

@@ -2,11 +2,13 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use futures::future::try_join_all;
 use reqwest::Method;
 use serde_json::json;
+use sqlx::Connection;
 use statecast_tests::{Api, Fleet, Service, Version, Wire, wait};
 
 use crate::agreement::{index_agrees, metric, ready, report};
@@ -168,5 +170,45 @@ async fn writes_and_finds(api: &Api, writer: usize) -> Result<()> {
     let position = removed.headers().get("Statecast-Position").context("no position")?.to_str()?;
     let found = api.json(&format!("/v1/search?q=id:{device}&after={position}")).await?;
     ensure!(found["total"] == 0, "{device} is removed and still found: {found}");
+    Ok(())
+}
+
+/// A row that somebody holds keeps one batch waiting, while another that was begun later commits and is acknowledged.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_for_a_commit_before_it_is_no_difference() -> Result<()> {
+    // Compared only when we ask.
+    let service = Service::start_with_env(&["--dev"], &[("STATECAST__SEARCH__CHECK_PERCENT", "0")])?;
+    let api = service.api();
+    for device in ["held", "free", "wrong"] {
+        report(&api, device, &json!({ "x": 1 })).await?;
+    }
+    let saved = json!({ "name": "changed", "query": "x:2" });
+    let saved = api.call(Method::POST, "/v1/queries", &saved).await?;
+    let path = format!("/v1/queries/{}", saved["id"].as_str().context("id")?);
+    api.json("/v1/search?after=now").await?;
+
+    let mut database = service.database().await?;
+    let tamper = "UPDATE devices SET version = version + 7 WHERE device = 'wrong'";
+    sqlx::query(tamper).execute(&mut database).await?;
+    let mut hold = database.begin().await?;
+    sqlx::query("SELECT FROM devices WHERE device = 'held' FOR UPDATE").execute(&mut *hold).await?;
+    let (of_held, of_check, of_count) = (api.clone(), api.clone(), api.clone());
+    let held = tokio::spawn(async move { report(&of_held, "held", &json!({ "x": 2 })).await });
+    let mut other = service.database().await?;
+    let waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'";
+    while sqlx::query_scalar::<_, i64>(waits).fetch_one(&mut other).await? == 0 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    report(&api, "free", &json!({ "x": 2 })).await?;
+    let verified =
+        tokio::spawn(async move { of_check.call(Method::POST, "/v1/index/verify", &json!({})).await });
+    let counted = tokio::spawn(async move { of_count.json(&path).await });
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    hold.rollback().await?;
+
+    held.await??;
+    let (verified, counted) = (verified.await??, counted.await??);
+    ensure!(verified["different"] == 1 && verified["repaired"] == 1, "only what is wrong: {verified}");
+    ensure!(counted["count"] == 2, "{counted}");
     Ok(())
 }

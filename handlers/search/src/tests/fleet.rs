@@ -185,6 +185,10 @@ impl Source for Fleet {
         Position(inner.watermark + inner.reserved)
     }
 
+    fn horizon(&self) -> Position {
+        self.watermark()
+    }
+
     fn committed(&self) -> BoxFuture<'_, anyhow::Result<Position>> {
         Box::pin(async { self.answer(Position(self.inner.lock().watermark)) })
     }

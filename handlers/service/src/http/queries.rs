@@ -14,7 +14,7 @@ use serde_json::json;
 use statecast_state::query::{SavedQuery, SavedQueryForm};
 use statecast_state::{Position, Query, TenantId};
 use statecast_store::StoreError;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::warn;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -34,6 +34,8 @@ const QUERIES_MAX: usize = 1_000;
 const TELL_PERIOD: Duration = Duration::from_millis(250);
 /// Who follows counts that time changes has them looked at this often while nothing else happens.
 const TIME_PERIOD: Duration = Duration::from_secs(5);
+/// How long counts may wait for commits that were begun before. They say of which position they are.
+const COMMITS_WAIT_MAX: Duration = Duration::from_secs(5);
 /// How long counts may wait for the index.
 const INDEX_WAIT_MAX: Duration = Duration::from_secs(5);
 
@@ -63,6 +65,12 @@ struct Counted {
 
 /// All saved queries of a tenant with their counts.
 async fn counted(http: &Http, tenant: &TenantId) -> Result<Vec<Counted>, StoreError> {
+    // What is acknowledged is counted: the feed may still wait for a commit that was begun before.
+    let horizon = http.flow.horizon();
+    if http.flow.feed().watermark() < horizon {
+        let resolved = http.flow.feed().wait_after(Position(horizon.0 - 1));
+        drop(timeout(COMMITS_WAIT_MAX, resolved).await);
+    }
     let Counts { items, position } = http.tallies.counts(tenant).await?;
     let item = |(saved, count)| {
         let SavedQuery { id, name, query } = saved;
