@@ -58,7 +58,8 @@ struct Files {
     heads: BTreeMap<PathBuf, Vec<u8>>,
     /// Whether a head changed since the last save began.
     changed: bool,
-    /// Removed, but still on disk, where the saved commit may need them.
+    /// Removed, but still on disk, where the saved commit may need them. A file of the same name that is written
+    /// again isn't among them.
     doomed: BTreeSet<PathBuf>,
 }
 
@@ -154,6 +155,7 @@ impl Deferred {
         }
         let bytes: Arc<[u8]> = bytes.into();
         files.bytes += bytes.len();
+        files.doomed.remove(path);
         if let Some(old) = files.small.insert(path.to_owned(), Small { bytes: bytes.clone(), saved }) {
             files.bytes -= old.bytes.len();
         }
@@ -162,6 +164,7 @@ impl Deferred {
 
     /// A new file on disk.
     pub(crate) fn create(&self, path: &Path) -> io::Result<File> {
+        self.inner.files.lock().doomed.remove(path);
         File::create(self.inner.root.join(path))
     }
 
@@ -207,7 +210,7 @@ impl Directory for Deferred {
     }
 
     fn open_write(&self, path: &Path) -> Result<WritePtr, OpenWriteError> {
-        // Names of segments are random, and never come again.
+        // Names of segments are random, and never come again. Those of deleted documents do, after a kill.
         Ok(io::BufWriter::new(Box::new(LateFile::new(self.clone(), path.to_owned()))))
     }
 

@@ -138,6 +138,9 @@ impl Generation {
             .build();
         let writer = index.writer_with_options(options)?;
         writer.set_merge_policy(Box::new(Merges));
+        // tantivy counts its operations from the number that the last commit has. One that deletes must not have the
+        // same: a merge of what that commit had would carry it out on a part of the segments, and take it for done.
+        writer.run([])?;
         priority::lower_merges();
         let reader = index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into()?;
         Ok(Self {

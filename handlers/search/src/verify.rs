@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use statecast_state::DeviceKey;
+use tracing::warn;
 
 use crate::range::{self, Range};
 use crate::source::{Digest, checksum};
@@ -22,6 +23,8 @@ const RANGE_DEVICES: usize = 1_000;
 const ROUNDS: u32 = 5;
 /// Between two looks.
 const ROUND_PAUSE: Duration = Duration::from_millis(50);
+/// Devices that differ, named in the log for each range.
+const NAMED_MAX: usize = 5;
 /// How long the index may take to reach what was committed.
 const REACH_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -47,7 +50,8 @@ impl Verified {
     }
 }
 
-/// The versions of a device that was looked at; 0 where it isn't.
+/// The versions of a device that was looked at, in the table and in the index; 0 where it isn't, and the highest of all
+/// where the index has it more than once.
 #[derive(Debug, Clone, Copy)]
 struct Look {
     before: u64,
@@ -126,6 +130,9 @@ impl Search {
         let differ = self.differing(source, suspects).await?;
         if differ.is_empty() {
             return Ok(());
+        }
+        for (key, look) in differ.iter().take(NAMED_MAX) {
+            warn!(tenant = %key.tenant, device = %key.device, ?look, "the index has another version than the table");
         }
         for look in differ.values() {
             match look {

@@ -11,6 +11,7 @@ mod fleet;
 mod finding;
 mod knowing;
 mod following;
+mod killed;
 mod paging;
 mod rebuilding;
 mod scale;
