@@ -62,9 +62,17 @@ impl Feed {
 
     /// Waits until there is something after the position.
     pub async fn wait_after(&self, position: Position) {
-        let mut watermark = self.inner.watermark.subscribe();
+        self.wait_for(|watermark| watermark > position).await;
+    }
+
+    /// Waits until everything up to the position is resolved.
+    pub async fn reached(&self, position: Position) {
+        self.wait_for(|watermark| watermark >= position).await;
+    }
+
+    async fn wait_for(&self, is_there: impl Fn(Position) -> bool) {
         // The sender lives in `self`, so this can't fail.
-        drop(watermark.wait_for(|now| *now > position).await);
+        drop(self.inner.watermark.subscribe().wait_for(|watermark| is_there(*watermark)).await);
     }
 
     /// Reads up to `max` changes after a position.

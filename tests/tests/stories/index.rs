@@ -194,15 +194,18 @@ async fn what_waits_for_a_commit_before_it_is_no_difference() -> Result<()> {
     sqlx::query("SELECT FROM devices WHERE device = 'held' FOR UPDATE").execute(&mut *hold).await?;
     let (of_held, of_check, of_count) = (api.clone(), api.clone(), api.clone());
     let held = tokio::spawn(async move { report(&of_held, "held", &json!({ "x": 2 })).await });
-    let mut other = service.database().await?;
-    let waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'";
-    while sqlx::query_scalar::<_, i64>(waits).fetch_one(&mut other).await? == 0 {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    let waits =
+        "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()";
+    let look = || async {
+        let mut other = service.database().await.ok()?;
+        sqlx::query(waits).fetch_optional(&mut other).await.ok()?.map(drop)
+    };
+    wait::until("a commit that waits for the row", look).await?;
     report(&api, "free", &json!({ "x": 2 })).await?;
     let verified =
         tokio::spawn(async move { of_check.call(Method::POST, "/v1/index/verify", &json!({})).await });
     let counted = tokio::spawn(async move { of_count.json(&path).await });
+    // Long enough for the checker to look as often as it does.
     tokio::time::sleep(Duration::from_secs(2)).await;
     hold.rollback().await?;
 

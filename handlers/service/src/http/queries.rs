@@ -66,11 +66,8 @@ struct Counted {
 /// All saved queries of a tenant with their counts.
 async fn counted(http: &Http, tenant: &TenantId) -> Result<Vec<Counted>, StoreError> {
     // What is acknowledged is counted: the feed may still wait for a commit that was begun before.
-    let horizon = http.flow.horizon();
-    if http.flow.feed().watermark() < horizon {
-        let resolved = http.flow.feed().wait_after(Position(horizon.0 - 1));
-        drop(timeout(COMMITS_WAIT_MAX, resolved).await);
-    }
+    let resolved = http.flow.feed().reached(http.flow.horizon());
+    drop(timeout(COMMITS_WAIT_MAX, resolved).await);
     let Counts { items, position } = http.tallies.counts(tenant).await?;
     let item = |(saved, count)| {
         let SavedQuery { id, name, query } = saved;
