@@ -11,8 +11,8 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{Verdict, weight};
 
-/// Rows of a batch at most. The feed waits for the slowest lane: where a disk was slow for a moment and much has piled up,
-/// batches more than twice as large took twice as long to be searchable, and brought hardly more through.
+/// Rows of a batch at most. The feed waits for the slowest lane: where much has piled up, larger batches bring no more
+/// through, but take longer to be searchable.
 const BATCH_ROWS_MAX: usize = 400;
 /// Estimated bytes of a batch at most.
 const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
