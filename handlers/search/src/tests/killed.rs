@@ -19,11 +19,12 @@ use crate::directory::Deferred;
 use crate::range::{self, Range};
 use crate::{Search, Settings};
 
-const KILLS: usize = 40;
+/// A fault that one kill in forty shows is found.
+const KILLS: usize = 250;
 
 /// What happens in a life: the devices of each commit, and whether the disk is brought up to date after it.
 fn life() -> impl Strategy<Value = Vec<(Vec<usize>, bool)>> {
-    vec((vec(0_usize..300, 1..60), prop::bool::weighted(0.4)), 1..24)
+    vec((vec(0_usize..300, 1..60), prop::bool::weighted(0.4)), 1..10)
 }
 
 #[test]
@@ -33,13 +34,16 @@ fn a_device_has_one_document_however_often_the_index_is_killed() {
     drop(hands.shelf.create().unwrap().finish(Position(0), Position(0)).unwrap());
     let mut runner = TestRunner::default();
     // Each position is a change of a device, and is the version that it has then.
-    let mut feed: Vec<usize> = Vec::new();
+    let (mut feed, mut expected) = (Vec::new(), HashMap::new());
     for kill in 0..KILLS {
         let mut generation = hands.shelf.take().unwrap().unwrap();
         // What was lost comes again with the first commit.
         let mut at = usize::try_from(generation.position().0).unwrap();
         for (devices, is_saved) in life().new_tree(&mut runner).unwrap().current() {
-            feed.extend(devices);
+            for device in devices {
+                feed.push(device);
+                expected.insert(name(device), feed.len() as u64);
+            }
             let twins = (at..feed.len()).map(|change| twin(feed[change], change + 1));
             generation.write(twins.collect::<Vec<_>>()).unwrap();
             at = feed.len();
@@ -47,8 +51,6 @@ fn a_device_has_one_document_however_often_the_index_is_killed() {
             if is_saved {
                 generation.save().unwrap();
             }
-            let expected: HashMap<_, _> =
-                feed.iter().enumerate().map(|(change, device)| (name(*device), change as u64 + 1)).collect();
             let view = generation.view(Position(at as u64));
             let found = range::read(&view, &Range { after: None, last: None }).unwrap();
             assert!(found == expected, "after {kill} kills: {:?}", differing(&found, &expected));
